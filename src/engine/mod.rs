@@ -7,10 +7,12 @@
 //! The controller, the simulator and the tests all call [`decide`].
 
 pub mod plan;
+pub mod references;
 pub mod revision;
 pub mod units;
 pub mod world;
 
-pub use plan::{Happening, Measurement, Plan, Reason, Write};
+pub use plan::{Happening, Inquiry, Measurement, Plan, Reason, Write};
+pub use references::{References, references};
 pub use units::Weight;
 pub use world::{Answer, World};

@@ -23,6 +23,9 @@ pub struct Plan {
     pub writes: Vec<Write>,
     /// Queries that are due.
     pub measure: Vec<Measurement>,
+    /// What the engine has to see before it can go on: the edge looks (one live read each) and decides again. A look
+    /// stays good for 30 seconds or until the next write on what was looked at; a Rollout at rest asks for none.
+    pub look: Vec<Inquiry>,
     /// When to decide again if nothing changes before.
     pub wake_at: Option<Timestamp>,
     /// What happened, for Events, the log and metrics; only ever set together with `persist`.
@@ -83,8 +86,14 @@ pub enum Write {
         /// The annotation `deployment.kubernetes.io/desired-replicas`.
         desired: i32,
     },
-    /// Delete a ReplicaSet (and its pods, in the background).
+    /// Delete a ReplicaSet; it goes when its pods are gone (foreground propagation), so that its absence means that no
+    /// pod of it is left.
     DeleteReplicaSet {
+        /// The ReplicaSet.
+        replica_set: Seen,
+    },
+    /// Remove our labels from a ReplicaSet that is the Deployment's own by now.
+    UnlabelReplicaSet {
         /// The ReplicaSet.
         replica_set: Seen,
     },
@@ -145,6 +154,21 @@ pub enum Write {
         /// Its name.
         name: String,
     },
+}
+
+/// A live read that the engine asks for because the World says [`super::world::Look::Unknown`].
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Inquiry {
+    /// `GET` the Deployment of a component.
+    Deployment(String),
+    /// `LIST` the ReplicaSets that the selector of the component's Deployment matches.
+    ReplicaSets(String),
+    /// `GET` the Service of the component's callers.
+    Service(String),
+    /// `GET` the Service of the component's canary.
+    CanaryService(String),
+    /// `LIST` the pods that the component's Service selects, and name one that the Deployment does not select.
+    ForeignPod(String),
 }
 
 /// A query that is due.
