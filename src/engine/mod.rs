@@ -6,7 +6,9 @@
 //!
 //! The controller, the simulator and the tests all call [`decide`].
 
+pub mod gates;
 pub mod plan;
+pub mod query;
 pub mod revision;
 pub mod units;
 pub mod world;
