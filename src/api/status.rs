@@ -314,6 +314,9 @@ pub struct GateStatus {
     /// When the latest evaluation was answered.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub evaluated_at: Option<Timestamp>,
+    /// The metric server's time of the latest sample that counted; an answer that is no newer is no evidence.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sampled_at: Option<Timestamp>,
     /// Evaluations of this phase that passed.
     #[serde(default)]
     pub passes: i32,

@@ -5,8 +5,8 @@ use serde_json::Value;
 
 use crate::api::{ReleasedComponent, RolloutRunStatus, RolloutStatus};
 
+use super::Weight;
 use super::world::{RouteKind, Seen};
-use super::{Answer, Weight};
 
 /// The outcome of one decision.
 ///
@@ -318,13 +318,5 @@ impl Reason {
                 | Reason::Stalled
                 | Reason::ProgressDeadlineExceeded
         )
-    }
-}
-
-impl Answer {
-    /// Whether the metric server answered properly, whatever the answer is worth.
-    #[must_use]
-    pub const fn is_answer(&self) -> bool {
-        !matches!(self, Answer::Failed(_))
     }
 }
