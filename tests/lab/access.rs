@@ -94,9 +94,16 @@ impl Access {
     }
 
     /// Writes a kubeconfig with a fresh token of a ServiceAccount.
-    pub async fn token_for(&self, client: &Client, namespace: &str, name: &str, server: usize) -> Result<PathBuf> {
+    pub async fn token_for(
+        &self,
+        client: &Client,
+        namespace: &str,
+        name: &str,
+        server: usize,
+    ) -> Result<PathBuf> {
         let accounts: Api<ServiceAccount> = Api::namespaced(client.clone(), namespace);
-        let spec = TokenRequestSpec { expiration_seconds: Some(TOKEN_SECONDS), ..TokenRequestSpec::default() };
+        let spec =
+            TokenRequestSpec { expiration_seconds: Some(TOKEN_SECONDS), ..TokenRequestSpec::default() };
         let request = TokenRequest { spec, ..TokenRequest::default() };
         let answer = accounts.create_token_request(name, &PostParams::default(), &request).await;
         let answer = answer.with_context(|| format!("no token for ServiceAccount {namespace}/{name}"))?;
@@ -130,8 +137,8 @@ fn token_of(user: &str) -> String {
 fn signing_keys() -> Result<(String, String)> {
     /// What an X.509 SubjectPublicKeyInfo of a P-256 key begins with; the point follows.
     const PUBLIC_KEY_HEAD: [u8; 26] = [
-        0x30, 0x59, 0x30, 0x13, 0x06, 0x07, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x02, 0x01, 0x06, 0x08, 0x2a, 0x86, 0x48,
-        0xce, 0x3d, 0x03, 0x01, 0x07, 0x03, 0x42, 0x00,
+        0x30, 0x59, 0x30, 0x13, 0x06, 0x07, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x02, 0x01, 0x06, 0x08, 0x2a, 0x86,
+        0x48, 0xce, 0x3d, 0x03, 0x01, 0x07, 0x03, 0x42, 0x00,
     ];
     let random = SystemRandom::new();
     let private = EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &random);

@@ -35,7 +35,8 @@ impl Children {
         let output = File::options().create(true).append(true).open(&log);
         let output = output.with_context(|| format!("cannot write {}", log.display()))?;
         command.stdin(Stdio::null()).stdout(output.try_clone()?).stderr(output);
-        let child = command.spawn().with_context(|| format!("cannot start {name}: {:?}", command.get_program()))?;
+        let child =
+            command.spawn().with_context(|| format!("cannot start {name}: {:?}", command.get_program()))?;
         let pid = child.id();
         running.insert(name.to_owned(), child);
         Ok(pid)
@@ -158,5 +159,6 @@ impl Drop for Children {
 }
 
 fn signal(child: &Child, which: Signal) -> Result<()> {
-    kill_process(Pid::from_child(child), which).with_context(|| format!("cannot signal process {}", child.id()))
+    kill_process(Pid::from_child(child), which)
+        .with_context(|| format!("cannot signal process {}", child.id()))
 }

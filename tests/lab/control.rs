@@ -10,11 +10,11 @@ use anyhow::{Context, Result, bail};
 use kube::Client;
 use tokio::net::TcpStream;
 
+use super::Options;
 use super::access::Access;
 use super::children::Children;
 use super::enter::Place;
 use super::wait::eventually;
-use super::Options;
 
 const READY_WITHIN: Duration = Duration::from_secs(60);
 const ETCD: &str = "127.0.0.1:2379";
@@ -199,4 +199,3 @@ fn mount_tmpfs(dir: &Path) -> Result<()> {
     }
     Ok(())
 }
-

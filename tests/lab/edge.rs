@@ -66,7 +66,8 @@ async fn nodes(lab: &Lab) -> Result<()> {
     let nodes: Api<Node> = Api::all(lab.client());
     let ready = eventually("the nodes are ready", READY_WITHIN, async || {
         let list = nodes.list(&ListParams::default()).await?;
-        let unready = list.iter().filter(|node| !is_ready(node)).map(ResourceExt::name_any).collect::<Vec<_>>();
+        let unready =
+            list.iter().filter(|node| !is_ready(node)).map(ResourceExt::name_any).collect::<Vec<_>>();
         if unready.is_empty() { Ok(()) } else { Err(format!("unready: {}", unready.join(", ")).into()) }
     });
     lab.children.unless_dead("kwok", ready).await
@@ -106,7 +107,8 @@ fn is_established(kind: &CustomResourceDefinition) -> bool {
 fn start_traefik(lab: &Lab) -> Result<u32> {
     let mut traefik = lab.place.tools.command("traefik")?;
     traefik.current_dir(&lab.place.dir).env("KUBECONFIG", lab.access.kubeconfig("traefik", 0));
-    traefik.args(["--entryPoints.web.address=127.0.0.1:8000", "--entryPoints.traefik.address=127.0.0.1:8001"]);
+    traefik
+        .args(["--entryPoints.web.address=127.0.0.1:8000", "--entryPoints.traefik.address=127.0.0.1:8001"]);
     traefik.args(["--ping=true", "--api.insecure=true", "--log.level=INFO"]);
     traefik.args(["--global.checkNewVersion=false", "--global.sendAnonymousUsage=false"]);
     // Weights are to reach the data plane within a fraction of a second.
@@ -144,7 +146,8 @@ async fn prometheus_ready(lab: &Lab) -> Result<()> {
 impl Lab {
     /// The answer of the real Prometheus to an instant query: the `data.result` list.
     pub async fn prometheus(&self, query: &str) -> Result<Vec<Value>> {
-        let request = reqwest::Client::new().get(format!("{PROMETHEUS_URL}/api/v1/query")).query(&[("query", query)]);
+        let request =
+            reqwest::Client::new().get(format!("{PROMETHEUS_URL}/api/v1/query")).query(&[("query", query)]);
         let answer: Value = request.send().await?.error_for_status()?.json().await?;
         answer.pointer("/data/result").and_then(Value::as_array).cloned().context("no result list")
     }

@@ -58,7 +58,8 @@ pub fn enter(dir: Option<&Path>) -> Result<Place> {
 
 /// Runs a command inside a lab that is up in `dir`.
 pub fn visit(dir: &Path, command: &[String]) -> Result<ExitCode> {
-    let pid = fs::read_to_string(dir.join("pid")).with_context(|| format!("no lab is up in {}", dir.display()))?;
+    let pid =
+        fs::read_to_string(dir.join("pid")).with_context(|| format!("no lab is up in {}", dir.display()))?;
     let tools = Tools::parse(&fs::read_to_string(dir.join("tools"))?);
     let mut nsenter = Command::new("nsenter");
     nsenter.args(["--target", pid.trim(), "--net", "--pid", "--mount"]);

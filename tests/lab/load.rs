@@ -120,7 +120,8 @@ async fn ask(http: reqwest::Client, target: Arc<Target>) -> Request {
         Err(error) => (None, None, Outcome::Lost(causes(&error))),
         Ok(answer) => {
             let status = answer.status();
-            let header = |name| answer.headers().get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
+            let header =
+                |name| answer.headers().get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
             let (version, pod) = (header("x-version"), header("x-pod"));
             let outcome = match (&version, answer.bytes().await) {
                 (_, Err(error)) => Outcome::Lost(causes(&error)),

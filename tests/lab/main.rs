@@ -1,6 +1,6 @@
 //! The lab for people: `lab up DIR` starts it and stays, `lab in DIR command…` runs a command inside.
 
-#![allow(clippy::print_stdout, reason = "this is a program for the terminal")]
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "this is a program for the terminal")]
 
 #[path = "mod.rs"]
 mod lab;

@@ -239,8 +239,12 @@ impl Lab {
     }
 
     /// A Prometheus that answers at once with what it is told to.
-    pub fn stub(&self, label: &str) -> Result<Stub> {
-        self.services().block_on(Stub::start(label))
+    pub async fn stub(&self, label: &str) -> Result<Stub> {
+        let label = label.to_owned();
+        self.services()
+            .spawn(async move { Stub::start(&label).await })
+            .await
+            .context("the stub could not start")?
     }
 
     /// Steady traffic through the gateway until it is stopped.

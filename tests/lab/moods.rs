@@ -61,7 +61,8 @@ impl Moods {
         let upstream: Arc<str> = upstream.into();
         serve::spawn(serve::bind(ADDRESS).await?, move |request| {
             let (name, rest) = split(&request);
-            let mood = moods.lock().unwrap_or_else(PoisonError::into_inner).get(&name).cloned().unwrap_or_default();
+            let mood =
+                moods.lock().unwrap_or_else(PoisonError::into_inner).get(&name).cloned().unwrap_or_default();
             let (http, url) = (http.clone(), format!("{upstream}{rest}"));
             async move { reply(mood, request, &http, url).await }
         });
@@ -88,7 +89,12 @@ fn split(request: &Request<Incoming>) -> (String, String) {
     }
 }
 
-async fn reply(mood: Mood, request: Request<Incoming>, http: &reqwest::Client, url: String) -> Result<Answer, Cut> {
+async fn reply(
+    mood: Mood,
+    request: Request<Incoming>,
+    http: &reqwest::Client,
+    url: String,
+) -> Result<Answer, Cut> {
     let good = || sample(json!({}), "0");
     let answer = match mood {
         Mood::Truthful => return forward(request, http, url).await.map_err(|_| Cut),
@@ -128,7 +134,8 @@ async fn forward(request: Request<Incoming>, http: &reqwest::Client, url: String
         }
     }
     let answer = forwarded.send().await?;
-    let kind = answer.headers().get("content-type").and_then(|kind| kind.to_str().ok()).unwrap_or(JSON).to_owned();
+    let kind =
+        answer.headers().get("content-type").and_then(|kind| kind.to_str().ok()).unwrap_or(JSON).to_owned();
     let status = answer.status().as_u16();
     Ok(serve::answer(status, &kind, answer.bytes().await.context("cut off")?))
 }

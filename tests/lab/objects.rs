@@ -41,7 +41,8 @@ impl Objects {
     }
 
     async fn apply_one(&self, manager: &str, document: Value) -> Result<DynamicObject> {
-        let object: DynamicObject = serde_json::from_value(document).context("this is no Kubernetes object")?;
+        let object: DynamicObject =
+            serde_json::from_value(document).context("this is no Kubernetes object")?;
         let name = object.metadata.name.clone().context("an object to apply needs a name")?;
         let kind = object.types.as_ref().context("an object to apply needs apiVersion and kind")?.clone();
         let what = format!("{} {name}", kind.kind);
@@ -49,7 +50,9 @@ impl Objects {
         let namespace = object.metadata.namespace.clone();
         let api = self.api(&gvk, namespace.as_deref()).await.with_context(|| what.clone())?;
         let params = PatchParams::apply(manager).force();
-        api.patch(&name, &params, &Patch::Apply(&object)).await.with_context(|| format!("cannot apply {what}"))
+        api.patch(&name, &params, &Patch::Apply(&object))
+            .await
+            .with_context(|| format!("cannot apply {what}"))
     }
 
     /// Access to a kind, in a namespace when it has them (`default` when none is said).
@@ -97,7 +100,8 @@ impl Lab {
 
     /// Runs kubectl with another kubeconfig.
     pub fn kubectl_with(&self, kubeconfig: &Path, arguments: &[&str]) -> Result<String> {
-        let output = kubectl(&self.place, kubeconfig)?.args(arguments).output().context("cannot run kubectl")?;
+        let output =
+            kubectl(&self.place, kubeconfig)?.args(arguments).output().context("cannot run kubectl")?;
         let errors = String::from_utf8_lossy(&output.stderr);
         ensure!(output.status.success(), "kubectl {}: {}", arguments.join(" "), errors.trim());
         Ok(String::from_utf8_lossy(&output.stdout).into_owned())

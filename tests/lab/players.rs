@@ -82,7 +82,10 @@ async fn take(listener: TcpListener, pods: Arc<Pods>, refusals: Arc<Mutex<Vec<Re
             match who(&pods, ip).await {
                 Some(pod) => play(stream, pod).await,
                 None => {
-                    refusals.lock().unwrap_or_else(PoisonError::into_inner).push(Refusal { at: Timestamp::now(), ip });
+                    refusals
+                        .lock()
+                        .unwrap_or_else(PoisonError::into_inner)
+                        .push(Refusal { at: Timestamp::now(), ip });
                     // Closed with a reset: a dead pod's address says neither yes nor goodbye.
                     let _ = stream.set_zero_linger();
                 }
@@ -121,7 +124,8 @@ async fn act(pod: Arc<Pod>, request: Request<Incoming>) -> Result<Answer, Cut> {
         () => 200,
     };
     pod.tally.count(code, begun.elapsed());
-    let kind = request.headers().get("content-type").and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let kind =
+        request.headers().get("content-type").and_then(|value| value.to_str().ok()).unwrap_or_default();
     let answer = if kind.starts_with("application/grpc") {
         // An empty answer of gRPC: its status alone, in the headers. 13 is INTERNAL.
         let status = if code == 200 { "0" } else { "13" };

@@ -92,7 +92,13 @@ impl Report {
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} requests, {} failed, {} lost;", self.total(), self.failures().len(), self.lost().len())?;
+        write!(
+            f,
+            "{} requests, {} failed, {} lost;",
+            self.total(),
+            self.failures().len(),
+            self.lost().len()
+        )?;
         for (version, share) in self.shares() {
             write!(f, " {version} {share:.1} %")?;
         }

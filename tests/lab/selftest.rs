@@ -1,5 +1,7 @@
 //! The lab's own test: what the end-to-end tests take for granted.
 
+#![allow(clippy::print_stderr, reason = "there is no harness yet that could speak")]
+
 #[path = "mod.rs"]
 mod lab;
 
@@ -48,7 +50,8 @@ spec:
 
 /// The manifest of a route that splits a host's traffic.
 fn route(namespace: &str, backends: &[(&str, u32)]) -> String {
-    let backends = backends.iter().map(|(name, weight)| format!("{{name: {name}, port: 80, weight: {weight}}}"));
+    let backends =
+        backends.iter().map(|(name, weight)| format!("{{name: {name}, port: 80, weight: {weight}}}"));
     format!(
         "apiVersion: gateway.networking.k8s.io/v1
 kind: HTTPRoute
@@ -151,8 +154,10 @@ async fn traffic_is_split_as_the_route_says(lab: &Lab) -> Result<()> {
 async fn images_say_how_pods_behave(lab: &Lab) -> Result<()> {
     ensure!(Behaviour::of("registry/app:v3-err5-slow100").errors == 5, "err5 is not read");
     ensure!(Behaviour::of("app:v1") == Behaviour::default(), "v1 is not healthy");
-    lab.apply(&(app("moody", "bad", "v2-err50", 1) + "---\n" + &app("moody", "slow", "v3-slow200", 1))).await?;
-    lab.apply(&(app("moody", "never", "v4-neverready", 2) + "---\n" + &app("moody", "late", "v5-late2", 1))).await?;
+    lab.apply(&(app("moody", "bad", "v2-err50", 1) + "---\n" + &app("moody", "slow", "v3-slow200", 1)))
+        .await?;
+    lab.apply(&(app("moody", "never", "v4-neverready", 2) + "---\n" + &app("moody", "late", "v5-late2", 1)))
+        .await?;
     lab.apply(&app("moody", "crash", "v6-crash3", 1)).await?;
     ready(lab, "moody", "bad", 1).await?;
     ready(lab, "moody", "slow", 1).await?;
@@ -183,8 +188,12 @@ async fn images_say_how_pods_behave(lab: &Lab) -> Result<()> {
         if left == 0 { Ok(()) } else { Err(format!("{left} ready").into()) }
     };
     eventually("the crashing pod is not ready any more", WITHIN, crashed).await?;
-    let never = lab.kubectl(&["-n", "moody", "get", "pods", "-l", "app=never", "-o", "jsonpath={.items[*].status}"])?;
-    ensure!(never.contains("podIP") && !never.contains("\"ready\":true"), "a never-ready pod is ready: {never}");
+    let never =
+        lab.kubectl(&["-n", "moody", "get", "pods", "-l", "app=never", "-o", "jsonpath={.items[*].status}"])?;
+    ensure!(
+        never.contains("podIP") && !never.contains("\"ready\":true"),
+        "a never-ready pod is ready: {never}"
+    );
     Ok(())
 }
 
@@ -197,7 +206,8 @@ async fn deleted_pods_refuse(lab: &Lab) -> Result<()> {
     let after = pods(lab, "gone").await?;
     let kept = |pod: &&Pod| after.iter().any(|other| other.name_any() == pod.name_any());
     let (kept, gone): (Vec<_>, Vec<_>) = before.iter().partition(kept);
-    let (kept, gone) = (address(kept.first().context("none kept")?)?, address(gone.first().context("none gone")?)?);
+    let (kept, gone) =
+        (address(kept.first().context("none kept")?)?, address(gone.first().context("none gone")?)?);
 
     // The grace first: it is not refused in the moment of its deletion.
     ensure!(reqwest::get(&gone).await.is_ok(), "a deleted pod has no grace");
@@ -247,7 +257,7 @@ async fn prometheus_has_moods(lab: &Lab) -> Result<()> {
     }
     moods.set("mine", Mood::Huge);
     ensure!(ask("mine").await?.len() > 5 << 20, "not huge");
-    let stub = lab.stub("namespace")?;
+    let stub = lab.stub("namespace").await?;
     stub.set("shop", 0.25);
     let form = [("query", r#"x{namespace="shop"}"#)];
     let told = http.post(format!("{}/api/v1/query", stub.url())).form(&form).send().await?.text().await?;
@@ -279,10 +289,14 @@ fn trials(lab: &'static Lab) -> Vec<Trial> {
     };
     vec![
         test("tools_are_the_pinned_ones", tools_are_the_pinned_ones),
-        test("traffic_is_split_as_the_route_says", |lab| lab.block_on(traffic_is_split_as_the_route_says(lab))),
+        test("traffic_is_split_as_the_route_says", |lab| {
+            lab.block_on(traffic_is_split_as_the_route_says(lab))
+        }),
         test("images_say_how_pods_behave", |lab| lab.block_on(images_say_how_pods_behave(lab))),
         test("deleted_pods_refuse", |lab| lab.block_on(deleted_pods_refuse(lab))),
-        test("rights_are_rbac_and_the_audit_log_tells", |lab| lab.block_on(rights_are_rbac_and_the_audit_log_tells(lab))),
+        test("rights_are_rbac_and_the_audit_log_tells", |lab| {
+            lab.block_on(rights_are_rbac_and_the_audit_log_tells(lab))
+        }),
         test("prometheus_has_moods", |lab| lab.block_on(prometheus_has_moods(lab))),
         test("parts_can_be_stopped_frozen_and_killed", parts_can_be_stopped_frozen_and_killed),
     ]

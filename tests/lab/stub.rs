@@ -68,14 +68,19 @@ async fn reply(request: Request<Incoming>, book: Arc<Mutex<Book>>, opening: Arc<
     let in_url = request.uri().query().unwrap_or_default().to_owned();
     let body = request.into_body().collect().await.map_err(|_| Cut)?.to_bytes();
     let query = query_of(in_url.as_bytes()).or_else(|| query_of(&body)).unwrap_or_default();
-    let key = query.split_once(&*opening).and_then(|(_, rest)| rest.split_once('"')).map_or("", |(key, _)| key);
+    let key =
+        query.split_once(&*opening).and_then(|(_, rest)| rest.split_once('"')).map_or("", |(key, _)| key);
     let value = {
         let mut book = lock(&book);
         let value = book.values.get(key).copied().unwrap_or(book.usual);
         book.answers.entry(key.to_owned()).or_default().push((Timestamp::now(), value));
         value
     };
-    Ok(serve::answer(200, "application/json", vector(vec![sample(json!({}), &value.to_string())]).to_string()))
+    Ok(serve::answer(
+        200,
+        "application/json",
+        vector(vec![sample(json!({}), &value.to_string())]).to_string(),
+    ))
 }
 
 fn query_of(form: &[u8]) -> Option<String> {
