@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::{BufRead as _, BufReader, ErrorKind};
+use std::io::{BufRead as _, BufReader, ErrorKind, Seek as _, SeekFrom};
 use std::path::PathBuf;
 
 use anyhow::{Context, Result};
@@ -87,6 +87,10 @@ impl Entries {
     }
 }
 
+/// A place in the audit logs.
+#[derive(Clone, Debug)]
+pub struct Mark(Vec<u64>);
+
 /// The audit logs of a lab.
 #[derive(Clone, Debug)]
 pub struct Audit(Vec<PathBuf>);
@@ -97,15 +101,26 @@ impl Audit {
         Self(logs)
     }
 
+    /// A place in the logs: what is written from now on.
+    pub fn mark(&self) -> Mark {
+        Mark(self.0.iter().map(|log| log.metadata().map_or(0, |data| data.len())).collect())
+    }
+
     /// Everything that is written down so far.
     pub fn read(&self) -> Result<Entries> {
+        self.since(&Mark(vec![0; self.0.len()]))
+    }
+
+    /// What was written down after a mark was set. A long log need not be read again for every question.
+    pub fn since(&self, mark: &Mark) -> Result<Entries> {
         let mut entries = Vec::new();
-        for log in &self.0 {
-            let file = match File::open(log) {
+        for (log, offset) in self.0.iter().zip(&mark.0) {
+            let mut file = match File::open(log) {
                 Ok(file) => file,
                 Err(error) if error.kind() == ErrorKind::NotFound => continue,
                 Err(error) => return Err(error).with_context(|| format!("cannot read {}", log.display())),
             };
+            file.seek(SeekFrom::Start(*offset))?;
             for line in BufReader::new(file).lines() {
                 // The last line may be half written.
                 let Ok(event) = serde_json::from_str::<Event>(&line?) else { continue };

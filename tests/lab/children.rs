@@ -8,10 +8,40 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
+use rustix::param::clock_ticks_per_second;
 use rustix::process::{Pid, Signal, kill_process};
 
 const GRACE: Duration = Duration::from_secs(10);
 const TAIL_LINES: usize = 15;
+
+/// What a process has used.
+#[derive(Clone, Copy, Debug)]
+pub struct Usage {
+    /// Processor time of all its threads.
+    pub cpu: Duration,
+    /// Resident memory now, in bytes.
+    pub resident: u64,
+    /// The most that it ever was.
+    pub peak: u64,
+}
+
+impl Usage {
+    /// Of a process by its id.
+    pub fn of(pid: u32) -> Result<Self> {
+        let read =
+            |file| std::fs::read_to_string(format!("/proc/{pid}/{file}")).context("the process is gone");
+        let (stat, status) = (read("stat")?, read("status")?);
+        // The second field, in brackets, may hold spaces; user and system time are fields 14 and 15.
+        let fields = stat.rsplit_once(')').map_or("", |(_, rest)| rest).split_whitespace();
+        let ticks: u64 = fields.skip(11).take(2).filter_map(|field| field.parse::<u64>().ok()).sum();
+        let bytes = |key: &str| {
+            let line = status.lines().find_map(|line| line.strip_prefix(key));
+            line.and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok()).unwrap_or(0) * 1024
+        };
+        let cpu = Duration::from_secs_f64(ticks as f64 / clock_ticks_per_second() as f64);
+        Ok(Self { cpu, resident: bytes("VmRSS:"), peak: bytes("VmHWM:") })
+    }
+}
 
 /// Named child processes.
 pub struct Children {
@@ -78,6 +108,11 @@ impl Children {
     /// Process id of a running program.
     pub fn pid(&self, name: &str) -> Option<u32> {
         self.lock().get(name).map(Child::id)
+    }
+
+    /// What a program has used so far.
+    pub fn usage(&self, name: &str) -> Result<Usage> {
+        Usage::of(self.pid(name).with_context(|| format!("{name} is not running"))?)
     }
 
     /// Programs that ended by themselves, as a message with the end of their logs; empty when all is well.

@@ -47,7 +47,13 @@ pub fn enter(dir: Option<&Path>) -> Result<Place> {
     };
     fs::create_dir_all(&dir).with_context(|| format!("cannot create {}", dir.display()))?;
     let dir = dir.canonicalize()?;
+    let _ = fs::remove_file(dir.join("pid"));
     let status = run_inside(&dir, &tools)?;
+    if !status.success() && !dir.join("arrived").exists() {
+        eprintln!(
+            "lab: this machine refuses namespaces: run as root, or allow user namespaces; a container needs --privileged"
+        );
+    }
     if temporary && status.success() {
         let _ = fs::remove_dir_all(&dir);
     } else {
@@ -130,6 +136,7 @@ fn arrive(dir: PathBuf, tools: &str) -> Result<Place> {
     ip(&["route", "add", "local", "10.0.0.0/8", "dev", "lo"])?;
     ip(&["route", "add", "local", "198.18.0.0/15", "dev", "lo"])?;
     ip(&["addr", "add", "198.18.255.1/32", "dev", "lo"])?;
+    fs::write(dir.join("arrived"), "")?;
     Ok(Place { dir, tools: Tools::parse(tools) })
 }
 

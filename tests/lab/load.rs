@@ -59,7 +59,14 @@ impl Load {
 
     /// What has been answered so far.
     pub fn report(&self) -> Report {
-        let mut requests = self.done.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        self.since(Timestamp::MIN)
+    }
+
+    /// What was sent from an instant on and has been answered.
+    pub fn since(&self, from: Timestamp) -> Report {
+        let done = self.done.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut requests: Vec<Request> = done.iter().filter(|one| from <= one.at).cloned().collect();
+        drop(done);
         requests.sort_by_key(|one| one.at);
         Report { requests }
     }

@@ -5,7 +5,9 @@
 #[path = "mod.rs"]
 mod lab;
 
+use std::collections::BTreeSet;
 use std::process::ExitCode;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
@@ -15,7 +17,7 @@ use k8s_openapi::api::core::v1::Pod;
 use kube::api::ListParams;
 use kube::{Api, ResourceExt};
 use lab::pods::Behaviour;
-use lab::{Lab, Mood, Options, Target, User, eventually};
+use lab::{Lab, Mood, Options, Place, Target, User, eventually};
 use libtest_mimic::{Arguments, Failed, Trial};
 use serde_json::Value;
 
@@ -76,12 +78,22 @@ async fn ready(lab: &Lab, namespace: &str, name: &str, replicas: i32) -> Result<
     .await
 }
 
-/// Waits until requests to a host come back well.
-async fn reachable(host: &str) -> Result<()> {
+/// Waits until a host's requests are answered by pods of all these versions. A Service is not served at once when its pods are
+/// ready: its endpoints have to reach the gateway first.
+async fn reachable(host: &str, versions: &[&str]) -> Result<()> {
     let http = reqwest::Client::new();
-    eventually(format!("{host} answers"), WITHIN, async || {
-        let answer = http.get(lab::GATEWAY_URL).header("host", host).send().await?;
-        if answer.headers().contains_key("x-version") { Ok(()) } else { Err(answer.status().into()) }
+    eventually(format!("{host} answers from {versions:?}"), WITHIN, async || {
+        let mut seen = BTreeSet::new();
+        for _ in 0..20 {
+            let answer = http.get(lab::GATEWAY_URL).header("host", host).send().await?;
+            let version = answer.headers().get("x-version").ok_or(format!("{}", answer.status()))?;
+            seen.insert(version.to_str()?.to_owned());
+        }
+        if versions.iter().all(|one| seen.contains(*one)) {
+            Ok(())
+        } else {
+            Err(format!("only {seen:?}").into())
+        }
     })
     .await
 }
@@ -122,14 +134,14 @@ async fn traffic_is_split_as_the_route_says(lab: &Lab) -> Result<()> {
     lab.apply(&route("split", &[("stable", 90), ("canary", 10)])).await?;
     ready(lab, "split", "stable", 4).await?;
     ready(lab, "split", "canary", 1).await?;
-    reachable("split.example").await?;
+    reachable("split.example", &["v1", "v2"]).await?;
 
     let load = lab.load(Target::host("split.example", 200))?;
     tokio::time::sleep(Duration::from_secs(5)).await;
     let begun = Timestamp::now();
     lab.apply(&route("split", &[("stable", 50), ("canary", 50)])).await?;
     eventually("the new weights are in force", Duration::from_secs(5), async || {
-        let share = load.report().between(begun, Timestamp::now()).share_of("v2");
+        let share = load.since(begun).share_of("v2");
         if share > 35.0 { Ok(()) } else { Err(format!("v2 has {share:.0} %").into()) }
     })
     .await?;
@@ -163,7 +175,7 @@ async fn images_say_how_pods_behave(lab: &Lab) -> Result<()> {
     ready(lab, "moody", "slow", 1).await?;
 
     lab.apply(&route("moody", &[("bad", 1)])).await?;
-    reachable("moody.example").await?;
+    reachable("moody.example", &["v2-err50"]).await?;
     let load = lab.load(Target::host("moody.example", 100))?;
     tokio::time::sleep(Duration::from_secs(3)).await;
     let bad = load.stop().await;
@@ -222,14 +234,14 @@ async fn deleted_pods_refuse(lab: &Lab) -> Result<()> {
 async fn rights_are_rbac_and_the_audit_log_tells(lab: &Lab) -> Result<()> {
     lab.apply("{apiVersion: v1, kind: Namespace, metadata: {name: rights}}").await?;
     lab.apply("{apiVersion: v1, kind: ServiceAccount, metadata: {name: robot, namespace: rights}}").await?;
-    let begun = Timestamp::now();
+    let mark = lab.audit().mark();
     let robot = lab.token_for("rights", "robot").await?;
     let refused = lab.kubectl_with(&robot, &["-n", "rights", "create", "configmap", "made-by-robot"]);
     ensure!(format!("{refused:?}").contains("orbidden"), "a robot without rights: {refused:?}");
     let ana = lab.kubectl_with(&lab.kubeconfig("ana", 0), &["auth", "whoami"])?;
     ensure!(ana.contains("ana") && ana.contains("oncall"), "not ana of oncall: {ana}");
 
-    let entries = lab.audit().read()?.between(begun, Timestamp::now());
+    let entries = lab.audit().since(&mark)?;
     let robots = entries.by("system:serviceaccount:rights:robot").mutations();
     let first = robots.0.first().context("the audit log has nothing of the robot")?;
     let what = (first.verb.as_str(), first.resource.as_str(), first.namespace.as_str(), first.code);
@@ -283,10 +295,40 @@ fn parts_can_be_stopped_frozen_and_killed(lab: &Lab) -> Result<()> {
     Ok(())
 }
 
-fn trials(lab: &'static Lab) -> Vec<Trial> {
+/// The lab of most tests ends here, and another one begins in its place.
+fn a_bare_lab_with_two_servers(place: &Place, lab: Lab) -> Result<()> {
+    drop(lab);
+    let lab = Lab::start(place, Options { api_servers: 2, nodes: 2, ..Options::bare() })?;
+    lab.block_on(async {
+        lab.apply(&app("bare", "app", "v1", 4)).await?;
+        ready(&lab, "bare", "app", 4).await?;
+        let second = lab.kubeconfig(lab::access::ADMIN, 1);
+        lab.children().kill("kube-apiserver-0")?;
+        let seen = lab.kubectl_with(&second, &["-n", "bare", "get", "deployment", "app", "-o", "name"])?;
+        ensure!(seen.trim() == "deployment.apps/app", "the second API server says {seen}");
+        lab.restart_api_server(0).await?;
+        lab.kubectl(&["get", "nodes"])?;
+        let usage = lab.children().usage("etcd")?;
+        ensure!(
+            usage.resident > 1 << 20 && usage.peak >= usage.resident && !usage.cpu.is_zero(),
+            "{usage:?}"
+        );
+        Ok(())
+    })
+}
+
+type Held = Arc<Mutex<Option<Lab>>>;
+
+fn trials(place: &Place, held: &Held) -> Vec<Trial> {
+    let report = |result: Result<()>| result.map_err(|error| Failed::from(format!("{error:#}")));
     let test = |name: &str, body: fn(&Lab) -> Result<()>| {
-        Trial::test(name, move || body(lab).map_err(|error| Failed::from(format!("{error:#}"))))
+        let held = held.clone();
+        Trial::test(name, move || {
+            let lab = held.lock().unwrap_or_else(PoisonError::into_inner);
+            report(body(lab.as_ref().ok_or("there is no lab")?))
+        })
     };
+    let (place, last) = (place.clone(), held.clone());
     vec![
         test("tools_are_the_pinned_ones", tools_are_the_pinned_ones),
         test("traffic_is_split_as_the_route_says", |lab| {
@@ -299,6 +341,10 @@ fn trials(lab: &'static Lab) -> Vec<Trial> {
         }),
         test("prometheus_has_moods", |lab| lab.block_on(prometheus_has_moods(lab))),
         test("parts_can_be_stopped_frozen_and_killed", parts_can_be_stopped_frozen_and_killed),
+        Trial::test("a_bare_lab_with_two_servers", move || {
+            let lab = last.lock().unwrap_or_else(PoisonError::into_inner).take();
+            report(a_bare_lab_with_two_servers(&place, lab.ok_or("there is no lab")?))
+        }),
     ]
 }
 
@@ -307,8 +353,11 @@ fn main() -> ExitCode {
     // One after the other: each measures what it sees on a machine that is not busy with the others.
     arguments.test_threads = Some(1);
     let options = Options { users: vec![User::new("ana", &["oncall"])], ..Options::default() };
-    match lab::enter(None).and_then(|place| Lab::start(&place, options)) {
-        Ok(lab) => libtest_mimic::run(&arguments, trials(Box::leak(Box::new(lab)))).exit_code(),
+    let started = lab::enter(None).and_then(|place| Ok((Lab::start(&place, options)?, place)));
+    match started {
+        Ok((lab, place)) => {
+            libtest_mimic::run(&arguments, trials(&place, &Arc::new(Mutex::new(Some(lab))))).exit_code()
+        }
         Err(error) => {
             eprintln!("lab: {error:#}");
             ExitCode::FAILURE

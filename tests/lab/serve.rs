@@ -1,7 +1,7 @@
 //! A small HTTP server for the lab's own use: HTTP/1.1 with keep-alive, and HTTP/2 without TLS for gRPC.
 
 use std::net::SocketAddr;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use http::{Request, Response};
@@ -14,6 +14,7 @@ use tokio::net::{TcpListener, TcpStream};
 
 /// How long an ending connection may take to finish its request.
 const FAREWELL: Duration = Duration::from_secs(10);
+const FREE_WITHIN: Duration = Duration::from_secs(5);
 
 pub type Answer = Response<Full<Bytes>>;
 
@@ -22,9 +23,15 @@ pub type Answer = Response<Full<Bytes>>;
 #[error("cut off")]
 pub struct Cut;
 
-/// Takes an address, or says who else may have it.
+/// Takes an address. An earlier lab of this process may need a moment to give it up.
 pub async fn bind(address: &str) -> Result<TcpListener> {
-    TcpListener::bind(address).await.with_context(|| format!("cannot listen on {address}"))
+    let deadline = Instant::now() + FREE_WITHIN;
+    loop {
+        match TcpListener::bind(address).await {
+            Err(_) if Instant::now() < deadline => tokio::time::sleep(Duration::from_millis(20)).await,
+            bound => return bound.with_context(|| format!("cannot listen on {address}")),
+        }
+    }
 }
 
 /// Serves a listener for as long as the runtime lives.
