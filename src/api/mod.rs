@@ -1,0 +1,30 @@
+//! Ring 0: what users write and read. Types, defaults and the rules that the API server enforces; no behaviour.
+//!
+//! Every list and string has a bound, so that the API server can estimate the cost of the CEL rules and no object
+//! grows without end. Rules carry messages written for people: they are what `kubectl apply` prints.
+
+pub mod action;
+pub mod conditions;
+pub mod crds;
+pub mod duration;
+pub mod gate;
+pub mod metric_source;
+pub mod names;
+pub mod rollout;
+pub mod run;
+pub mod status;
+pub mod traffic;
+
+pub use action::{ActionKind, Requester, RolloutAction, RolloutActionSpec};
+pub use duration::Span;
+pub use gate::{
+    FailureWindow, Gate, NoDataPolicy, NoDataThen, OnFailure, PrometheusQuery, Threshold, TreatNoDataAs,
+};
+pub use metric_source::{MetricSource, MetricSourceSpec, PrometheusServer};
+pub use rollout::{Component, Interception, OnDelete, Phase, Rollout, RolloutSpec, WorkloadRef};
+pub use run::{Outcome, ReleasedComponent, RolloutRun, RolloutRunSpec, RolloutRunStatus, TimelineEntry};
+pub use status::{
+    BakeStatus, ComponentStatus, EarnedPhase, FoundRoute, GateStatus, NextAction, Revision, RolloutState,
+    RolloutStatus, RunIntent, RunStatus, Stage, Verdict,
+};
+pub use traffic::{GatewayApi, RouteRef, Traffic};

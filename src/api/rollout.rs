@@ -1,0 +1,165 @@
+//! `Rollout`: the policy of a release and its live status.
+
+use kube::{CustomResource, KubeSchema};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::{Gate, RolloutStatus, Span, Traffic};
+
+/// How new versions of some workloads reach their users. Lives in Git, outlives releases.
+#[derive(CustomResource, Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
+#[kube(
+    group = "palier.dev",
+    version = "v1alpha1",
+    kind = "Rollout",
+    namespaced,
+    status = "RolloutStatus",
+    shortname = "ro",
+    category = "all",
+    category = "palier",
+    printcolumn(json_path = ".status.state", name = "State", type_ = "string"),
+    printcolumn(json_path = ".status.phase", name = "Phase", type_ = "string"),
+    printcolumn(json_path = ".status.traffic", name = "Traffic", type_ = "string"),
+    printcolumn(json_path = ".status.gates", name = "Gates", type_ = "string"),
+    printcolumn(json_path = ".status.nextAction.what", name = "Next", type_ = "string"),
+    printcolumn(json_path = ".metadata.creationTimestamp", name = "Age", type_ = "date"),
+    validation = Rule::new("self.metadata.name.size() <= 52").message("a Rollout's name can have 52 characters at most: its runs are named after it"),
+)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = ("self.components.all(c, self.components.exists_one(d, d.name == c.name))", "two components have the same name"))]
+#[x_kube(validation = ("self.components.all(c, self.components.exists_one(d, d.workloadRef.name == c.workloadRef.name))", "two components name the same Deployment"))]
+#[x_kube(validation = ("!has(self.phases) || self.phases.all(p, self.phases.exists_one(q, q.name == p.name))", "two phases have the same name"))]
+#[x_kube(validation = ("!has(self.phases) || self.phases.all(p, self.phases.exists_one(q, q.traffic == p.traffic))", "two phases have the same traffic: each phase must raise it"))]
+#[x_kube(validation = ("!has(self.phases) || self.phases.map(p, p.traffic).isSorted()", "phases must rise: order them by traffic, lowest first"))]
+#[x_kube(validation = ("!has(self.phases) || self.phases[self.phases.size() - 1].traffic == 100", "the last phase must reach traffic: 100"))]
+#[x_kube(validation = ("!has(self.gates) || self.gates.all(g, self.gates.exists_one(h, h.name == g.name))", "two gates have the same name"))]
+pub struct RolloutSpec {
+    /// The workloads of the release.
+    #[schemars(length(min = 1, max = 16))]
+    pub components: Vec<Component>,
+    /// The steps by which traffic is raised; the last one reaches 100.
+    #[serde(default = "default_phases")]
+    #[schemars(length(min = 1, max = 20))]
+    pub phases: Vec<Phase>,
+    /// Gates judged for every component in every phase.
+    #[serde(default)]
+    #[schemars(length(max = 20))]
+    pub gates: Vec<Gate>,
+    /// How a changed Deployment is kept from rolling by itself.
+    #[serde(default)]
+    pub interception: Interception,
+    /// What happens to an unfinished run when the Rollout is deleted.
+    #[serde(default)]
+    pub on_delete: OnDelete,
+    /// How long canary pods may take to become ready in a phase before the run is rolled back.
+    #[serde(default = "default_progress_deadline")]
+    pub progress_deadline: Span,
+    /// How long a version keeps its pods after its traffic was taken away, for requests under way.
+    #[serde(default = "default_drain_time")]
+    pub drain_time: Span,
+    /// How many ended runs are kept as RolloutRun objects.
+    #[serde(default = "default_run_history_limit")]
+    #[schemars(range(min = 1, max = 100))]
+    pub run_history_limit: i32,
+}
+
+fn default_phases() -> Vec<Phase> {
+    let phase =
+        |name: &str, traffic| Phase { name: name.to_owned(), traffic, bake_time: default_bake_time() };
+    vec![phase("pilot", 10), phase("half", 50), phase("everyone", 100)]
+}
+fn default_bake_time() -> Span {
+    Span::seconds(600)
+}
+fn default_progress_deadline() -> Span {
+    Span::seconds(600)
+}
+fn default_drain_time() -> Span {
+    Span::seconds(10)
+}
+const fn default_run_history_limit() -> i32 {
+    10
+}
+
+/// One workload of the release, with its own traffic and gates.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = ("!has(self.gates) || self.gates.all(g, self.gates.exists_one(h, h.name == g.name))", "two gates of this component have the same name"))]
+pub struct Component {
+    /// Name, unique in the Rollout.
+    #[x_kube(validation = ("self.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?$')", "not a component name: lower-case letters, digits and '-'"))]
+    #[schemars(length(min = 1, max = 40))]
+    pub name: String,
+    /// The Deployment that is released.
+    pub workload_ref: WorkloadRef,
+    /// How the component receives its traffic; without it the share is the share of pods.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub traffic: Option<Traffic>,
+    /// Gates judged for this component in every phase, besides those of the Rollout.
+    #[serde(default)]
+    #[schemars(length(max = 20))]
+    pub gates: Vec<Gate>,
+}
+
+/// A Deployment in the Rollout's namespace.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = ("self.apiVersion == 'apps/v1' && self.kind == 'Deployment'", "only apps/v1 Deployments can be released"))]
+pub struct WorkloadRef {
+    /// `apps/v1`.
+    #[serde(default = "default_api_version")]
+    #[schemars(length(max = 64))]
+    pub api_version: String,
+    /// `Deployment`.
+    #[serde(default = "default_kind")]
+    #[schemars(length(max = 64))]
+    pub kind: String,
+    /// Name of the Deployment.
+    #[schemars(length(min = 1, max = 52))]
+    pub name: String,
+}
+
+fn default_api_version() -> String {
+    "apps/v1".to_owned()
+}
+fn default_kind() -> String {
+    "Deployment".to_owned()
+}
+
+/// A share of traffic to reach and a time to prove it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Phase {
+    /// Name, unique in the Rollout.
+    #[x_kube(validation = ("self.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?$')", "not a phase name: lower-case letters, digits and '-'"))]
+    #[schemars(length(min = 1, max = 40))]
+    pub name: String,
+    /// Share of the traffic in per cent, 1 to 100.
+    #[x_kube(validation = ("self >= 1 && self <= 100", "traffic is a share in per cent: 1 to 100"))]
+    pub traffic: i32,
+    /// How long every gate must be satisfied at this share.
+    #[serde(default = "default_bake_time")]
+    pub bake_time: Span,
+}
+
+/// How a changed Deployment is kept from rolling by itself.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum Interception {
+    /// `Admission` where the policy is served and installed, else `AtRest`.
+    #[default]
+    Auto,
+    /// The API server pauses the Deployment in the same write that changes its template.
+    Admission,
+    /// The Deployment stays paused between runs too.
+    AtRest,
+}
+
+/// How a deleted Rollout lets go of an unfinished run.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum OnDelete {
+    /// Go back to the stable revision.
+    #[default]
+    Rollback,
+    /// Take the canary revision to the end.
+    Promote,
+}

@@ -1,0 +1,381 @@
+//! The live status of a Rollout: what people read, and all that the controller remembers.
+
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::{Outcome, Span, TimelineEntry};
+
+/// What the controller knows and is about to do. Its only memory: recovery reads the intents in here.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct RolloutStatus {
+    /// The generation of the spec that this status speaks of.
+    pub observed_generation: i64,
+    /// Where the Rollout is, in one word.
+    pub state: RolloutState,
+    /// Why it is there, in a sentence.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    #[schemars(length(max = 1024))]
+    pub message: String,
+    /// The phase of the component that is least far, such as `2/3 half`.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    #[schemars(length(max = 64))]
+    pub phase: String,
+    /// The share of traffic on canary revisions as read back, such as `50%`.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    #[schemars(length(max = 16))]
+    pub traffic: String,
+    /// Gates that pass among those judged, such as `3/4`.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    #[schemars(length(max = 16))]
+    pub gates: String,
+    /// What comes next, and when.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub next_action: Option<NextAction>,
+    /// The present run, or the last one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub run: Option<RunStatus>,
+    /// One entry per component of the spec.
+    #[schemars(length(max = 16))]
+    pub components: Vec<ComponentStatus>,
+    /// `Ready`, `Reconciling`, `Stalled` (kstatus), `Progressing`, `Healthy`, `RolledBack`.
+    #[schemars(length(max = 16))]
+    #[schemars(schema_with = "conditions_schema")]
+    pub conditions: Vec<Condition>,
+    /// When this was last stored.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub checkpointed_at: Option<Timestamp>,
+    /// Term of the leader that wrote this; a leader of an earlier term may not write any more.
+    pub epoch: i64,
+}
+
+/// Conditions as a map by type, with bounds that the standard type leaves out.
+fn conditions_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+    schemars::json_schema!({
+        "type": "array",
+        "maxItems": 16,
+        "x-kubernetes-list-type": "map",
+        "x-kubernetes-list-map-keys": ["type"],
+        "items": {
+            "type": "object",
+            "required": ["type", "status", "reason", "message", "lastTransitionTime"],
+            "properties": {
+                "type": {"type": "string", "maxLength": 64},
+                "status": {"type": "string", "enum": ["True", "False", "Unknown"]},
+                "reason": {"type": "string", "maxLength": 64},
+                "message": {"type": "string", "maxLength": 1024},
+                "lastTransitionTime": {"type": "string", "format": "date-time"},
+                "observedGeneration": {"type": "integer", "format": "int64"},
+            },
+        },
+    })
+}
+
+/// Where a Rollout is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+pub enum RolloutState {
+    /// Nothing to release.
+    #[default]
+    Idle,
+    /// Canary pods start or traffic is being raised.
+    Progressing,
+    /// A phase proves itself.
+    Baking,
+    /// A gate or a missing answer keeps the run where it is.
+    Held,
+    /// A person keeps the run where it is.
+    Paused,
+    /// Every component goes back.
+    RollingBack,
+    /// The last run went back; its template is rejected.
+    RolledBack,
+    /// Canary revisions become the Deployments' own.
+    Promoting,
+    /// The last run reached its end.
+    Completed,
+    /// The spec or the cluster does not allow a run; `message` says what to change.
+    Stalled,
+}
+
+/// What comes next.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct NextAction {
+    /// In words, such as `raise to 100 %`.
+    #[schemars(length(max = 256))]
+    pub what: String,
+    /// The earliest time at which it can happen.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub at: Option<Timestamp>,
+}
+
+/// One attempt to bring every changed component from stable to canary.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct RunStatus {
+    /// Counts up from 1 for each Rollout.
+    pub number: i64,
+    /// Where it is going: written before anything is done about it.
+    pub intent: RunIntent,
+    /// When it started.
+    pub started_at: Timestamp,
+    /// When it ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ended_at: Option<Timestamp>,
+    /// How it ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub outcome: Option<Outcome>,
+    /// How it will end once what `intent` says is done.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ends_as: Option<Outcome>,
+    /// Why it goes where it goes.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    #[schemars(length(max = 1024))]
+    pub reason: String,
+    /// Whether the record of the run holds its outcome.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub recorded: bool,
+    /// Whether a person ended all phases at once.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub promoted_in_full: bool,
+    /// Whether a person paused it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub paused: bool,
+    /// The uids of the actions that were obeyed or refused already.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64), inner(length(max = 64)))]
+    pub handled_actions: Vec<String>,
+    /// What happened, oldest first; the oldest entries go when it is full.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64))]
+    pub timeline: Vec<TimelineEntry>,
+}
+
+/// Where a run is going.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum RunIntent {
+    /// Phase by phase to the canary revisions.
+    #[default]
+    Release,
+    /// The canary revisions become the Deployments' own; no way back in this run.
+    Adopt,
+    /// Back to the stable revisions, for good.
+    RollBack,
+}
+
+/// One component in the present run, or since the last one.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ComponentStatus {
+    /// Name of the component.
+    #[schemars(length(max = 40))]
+    pub name: String,
+    /// The Deployment that this entry speaks of.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    #[schemars(length(max = 253))]
+    pub workload: String,
+    /// The Service that this entry speaks of; empty without traffic.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    #[schemars(length(max = 63))]
+    pub service: String,
+    /// Where it is.
+    pub stage: Stage,
+    /// What it waits for, in words.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    #[schemars(length(max = 512))]
+    pub message: String,
+    /// The revision that serves.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stable: Option<Revision>,
+    /// The revision that is released.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub canary: Option<Revision>,
+    /// Index of the present phase in `spec.phases`, from 0.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub phase_index: Option<i32>,
+    /// The weight that the canary is to have: written before the route is.
+    #[serde(default)]
+    pub target_weight: i32,
+    /// The weight that the canary has, read back from an accepted route.
+    #[serde(default)]
+    pub weight: i32,
+    /// Pods that the Deployment asks for.
+    #[serde(default)]
+    pub desired_replicas: i32,
+    /// Pods that the canary is to have.
+    #[serde(default)]
+    pub canary_replicas: i32,
+    /// Canary pods that are available.
+    #[serde(default)]
+    pub canary_ready: i32,
+    /// When the present stage began.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub since: Option<Timestamp>,
+    /// The proof under way in the present phase.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bake: Option<BakeStatus>,
+    /// The gates of the present phase.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 40))]
+    pub gates: Vec<GateStatus>,
+    /// Phases that this canary has earned, in order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 20))]
+    pub earned: Vec<EarnedPhase>,
+    /// The weights of our backends in the routes before the run, to be put back.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16))]
+    pub found: Vec<FoundRoute>,
+    /// The revision that was rolled back and is not tried again without a person's word.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 64))]
+    pub rejected: Option<String>,
+    /// Until when pods without traffic are kept for requests under way.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub drain_until: Option<Timestamp>,
+    /// When a route of ours was last put right after somebody else had changed it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub route_mended_at: Option<Timestamp>,
+}
+
+/// Where a component is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+pub enum Stage {
+    /// Stable serves; nothing to do.
+    #[default]
+    Idle,
+    /// Canary pods of the phase's size start.
+    Preparing,
+    /// The phase's weight is being put in force.
+    Raising,
+    /// The phase proves itself.
+    Baking,
+    /// Every phase is earned; the component waits for the others.
+    Baked,
+    /// The canary ReplicaSet becomes the Deployment's own.
+    Adopting,
+    /// Traffic goes back to stable, then the canary goes.
+    RollingBack,
+    /// Stable serves; the template in the Deployment is rejected.
+    RolledBack,
+}
+
+/// One pod template of a component.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Revision {
+    /// Hash of the template's canonical JSON.
+    #[schemars(length(max = 64))]
+    pub revision: String,
+    /// Hash of the template with the restart annotation.
+    #[serde(default)]
+    #[schemars(length(max = 64))]
+    pub template: String,
+    /// Value of the pods' `pod-template-hash` label.
+    #[schemars(length(max = 63))]
+    pub pod_hash: String,
+    /// Name of its ReplicaSet.
+    #[schemars(length(max = 253))]
+    pub replica_set: String,
+}
+
+/// The proof of one phase.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct BakeStatus {
+    /// When the weight was in force.
+    pub started_at: Timestamp,
+    /// Time proven clean so far. Time without evidence, with a failing evaluation or under a pause is not in it.
+    pub earned: Span,
+    /// Until when time was counted; absent while the clock stands still.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub counted_until: Option<Timestamp>,
+}
+
+/// One gate in the present phase of one component.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct GateStatus {
+    /// Name of the gate.
+    #[schemars(length(max = 40))]
+    pub name: String,
+    /// The latest verdict.
+    pub verdict: Verdict,
+    /// The latest value.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    #[schemars(length(max = 32))]
+    pub value: String,
+    /// What the verdict rests on, in words.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    #[schemars(length(max = 256))]
+    pub message: String,
+    /// When the latest evaluation was answered.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub evaluated_at: Option<Timestamp>,
+    /// The metric server's time of the latest sample that counted; an answer that is no newer is no evidence.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sampled_at: Option<Timestamp>,
+    /// Evaluations of this phase that passed.
+    #[serde(default)]
+    pub passes: i32,
+    /// Failing evaluations in a row, up to now.
+    #[serde(default)]
+    pub consecutive_failures: i32,
+    /// The latest evaluations that counted, oldest first: `P` passed, `F` failed.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    #[schemars(length(max = 50))]
+    pub recent: String,
+    /// Since when there has been no evidence.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub no_data_since: Option<Timestamp>,
+    /// What the evidence belongs to; evidence with another key is void.
+    #[schemars(length(max = 64))]
+    pub key: String,
+    /// Whether the gate has tripped and not passed since.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub tripped: bool,
+}
+
+/// The verdict of a gate.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+pub enum Verdict {
+    /// Too early to say.
+    #[default]
+    Wait,
+    /// Within its limits.
+    Pass,
+    /// Outside its limits.
+    Fail,
+    /// The server answered, but with nothing that can be judged.
+    NoData,
+    /// The server did not answer properly.
+    Error,
+}
+
+/// A phase that the canary has earned.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct EarnedPhase {
+    /// Name of the phase.
+    #[schemars(length(max = 40))]
+    pub name: String,
+    /// Its share in per cent.
+    pub traffic: i32,
+}
+
+/// What a route said of our Service before the run.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct FoundRoute {
+    /// `HTTPRoute` or `GRPCRoute`.
+    #[schemars(length(max = 16))]
+    pub kind: String,
+    /// Name of the route.
+    #[schemars(length(max = 253))]
+    pub name: String,
+    /// Weights of the backends that name the Service, in order; -1 for none given.
+    #[schemars(length(max = 64))]
+    pub weights: Vec<i32>,
+}

@@ -1,0 +1,37 @@
+//! Ring 1: decisions. Pure, total and deterministic: no I/O, no clock, no randomness, no hash-ordered map.
+//!
+//! ```text
+//! observe (edge) ─► World ─► decide(&World, now) ─► Plan ─► act (edge) ─► observe …
+//! ```
+//!
+//! The controller, the simulator and the tests all call [`decide`].
+
+mod actions;
+mod adoption;
+mod borrow;
+mod checks;
+pub mod decide;
+mod ending;
+mod evidence;
+pub mod gates;
+mod letting_go;
+pub mod plan;
+mod present;
+pub mod query;
+pub mod references;
+mod release;
+mod rest;
+pub mod revision;
+mod rollback;
+pub mod route;
+pub mod scaling;
+mod settle;
+mod turn;
+pub mod units;
+pub mod world;
+
+pub use decide::decide;
+pub use plan::{Happening, Inquiry, Measurement, Plan, Reason, Write};
+pub use references::{References, references};
+pub use units::Weight;
+pub use world::{Answer, World};

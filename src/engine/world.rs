@@ -1,0 +1,295 @@
+//! Everything observed about one Rollout at one time, as plain values in a fixed order.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use jiff::Timestamp;
+use serde_json::Value;
+
+use crate::api::{RolloutActionSpec, RolloutSpec, RolloutStatus};
+
+/// One observation. Equal worlds give equal plans, byte for byte.
+#[derive(Clone, Debug, PartialEq)]
+pub struct World {
+    /// The Rollout with the latest status: the stored one, or the one kept since in memory.
+    pub rollout: RolloutSeen,
+    /// What each component of the spec names, by component.
+    pub components: BTreeMap<String, ComponentSeen>,
+    /// Actions that name this Rollout, oldest first (by creation, then by uid).
+    pub actions: Vec<ActionSeen>,
+    /// Answers to measurements that arrived since the last decision, in order of arrival.
+    pub answers: Vec<Answered>,
+    /// Measurements asked and not answered yet, as (component, gate).
+    pub asking: BTreeSet<(String, String)>,
+    /// Term of this leader.
+    pub epoch: i64,
+    /// Names of the metric sources that the Rollout's namespace may ask.
+    pub metric_sources: BTreeSet<String>,
+    /// Whether the admission policy that pauses changed Deployments is served and bound.
+    pub policy_active: bool,
+}
+
+/// The Rollout itself.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RolloutSeen {
+    /// Its namespace.
+    pub namespace: String,
+    /// Identity and version.
+    pub at: Seen,
+    /// Generation of the spec.
+    pub generation: i64,
+    /// Whether it is being deleted.
+    pub deleting: bool,
+    /// Whether it carries our finalizer.
+    pub has_finalizer: bool,
+    /// The policy.
+    pub spec: RolloutSpec,
+    /// The memory.
+    pub status: RolloutStatus,
+}
+
+/// Identity and version of an object: the precondition of every write on it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Seen {
+    /// Its name.
+    pub name: String,
+    /// Its uid: a same-named object with another uid is another object.
+    pub uid: String,
+    /// The version that was looked at.
+    pub resource_version: String,
+}
+
+/// Something that may not have been looked at.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub enum Look<T> {
+    /// Not looked at; nothing may be concluded.
+    #[default]
+    Unknown,
+    /// Looked at: it is not there.
+    Missing,
+    /// Looked at: there it is.
+    Found(T),
+}
+
+impl<T> Look<T> {
+    /// The thing, if it was found.
+    pub fn found(&self) -> Option<&T> {
+        match self {
+            Look::Found(thing) => Some(thing),
+            Look::Unknown | Look::Missing => None,
+        }
+    }
+
+    /// Whether it is known not to be there.
+    pub fn is_missing(&self) -> bool {
+        matches!(self, Look::Missing)
+    }
+}
+
+/// What one component names.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ComponentSeen {
+    /// The Deployment.
+    pub deployment: Look<DeploymentSeen>,
+    /// Another Rollout that names the same Deployment and came first.
+    pub claimed_by: Option<String>,
+    /// ReplicaSets known: every labelled one, and those of the Deployment when they were asked for. By name.
+    pub replica_sets: Vec<ReplicaSetSeen>,
+    /// Whether `replica_sets` holds all ReplicaSets that the Deployment's selector matches.
+    pub replica_sets_complete: bool,
+    /// The Service of the component's callers.
+    pub service: Look<ServiceSeen>,
+    /// The Service of the canary.
+    pub canary_service: Look<ServiceSeen>,
+    /// A pod that the Service selects and the Deployment does not.
+    pub foreign_pod: Look<String>,
+    /// The routes of the spec, in its order: HTTPRoutes, then GRPCRoutes.
+    pub routes: Vec<(RouteKind, String, Look<RouteSeen>)>,
+}
+
+/// A Deployment.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct DeploymentSeen {
+    /// Identity and version.
+    pub at: Seen,
+    /// Whether it is being deleted.
+    pub deleting: bool,
+    /// Value of the label `palier.dev/rollout`.
+    pub rollout_label: Option<String>,
+    /// `spec.paused`.
+    pub paused: bool,
+    /// Whether the pause is ours: it carries the annotation `palier.dev/intercepted`.
+    pub is_intercepted: bool,
+    /// `spec.replicas`.
+    pub replicas: i32,
+    /// Whether `spec.strategy.type` is `Recreate`.
+    pub recreates: bool,
+    /// `spec.selector.matchLabels`.
+    pub selector: BTreeMap<String, String>,
+    /// Labels of the pod template.
+    pub template_labels: BTreeMap<String, String>,
+    /// Hash of the template without the restart annotation.
+    pub revision: String,
+    /// Hash of the template with everything in it.
+    pub template_hash: String,
+    /// `metadata.generation`.
+    pub generation: i64,
+    /// `status.observedGeneration`.
+    pub observed_generation: i64,
+    /// `status.replicas`: pods of all its ReplicaSets.
+    pub total_replicas: i32,
+    /// `status.updatedReplicas`: pods of the ReplicaSet that matches the template.
+    pub updated_replicas: i32,
+    /// `status.availableReplicas`.
+    pub available_replicas: i32,
+}
+
+impl DeploymentSeen {
+    /// Whether the Deployment controller has finished: all pods are of the present template and available.
+    #[must_use]
+    pub fn is_complete(&self) -> bool {
+        self.observed_generation >= self.generation
+            && self.updated_replicas == self.replicas
+            && self.total_replicas == self.replicas
+            && self.available_replicas == self.replicas
+    }
+}
+
+/// A ReplicaSet.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ReplicaSetSeen {
+    /// Identity and version.
+    pub at: Seen,
+    /// Whether it is being deleted.
+    pub deleting: bool,
+    /// Whether it carries our label with this Rollout's name.
+    pub is_labelled: bool,
+    /// Uid of the controlling owner.
+    pub owner_uid: Option<String>,
+    /// Value of its `pod-template-hash` label.
+    pub pod_hash: String,
+    /// Hash of its template without the restart annotation and the `pod-template-hash` label.
+    pub revision: String,
+    /// Hash of its template without the `pod-template-hash` label.
+    pub template_hash: String,
+    /// `spec.replicas`.
+    pub replicas: i32,
+    /// The annotation `deployment.kubernetes.io/desired-replicas`.
+    pub desired_annotation: Option<i32>,
+    /// The annotation `deployment.kubernetes.io/revision`; 0 if none.
+    pub history_revision: i64,
+    /// Whether `status` speaks of the present spec.
+    pub is_observed: bool,
+    /// `status.replicas`: pods that exist and are not being deleted.
+    pub current: i32,
+    /// `status.availableReplicas`.
+    pub available: i32,
+}
+
+/// A Service with the endpoints behind it.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ServiceSeen {
+    /// Identity and version.
+    pub at: Seen,
+    /// Whether it is being deleted.
+    pub deleting: bool,
+    /// Uid of the controlling owner.
+    pub owner_uid: Option<String>,
+    /// Value of the label `palier.dev/rollout`.
+    pub rollout_label: Option<String>,
+    /// `spec.selector`.
+    pub selector: BTreeMap<String, String>,
+    /// Ready endpoints by the name of the ReplicaSet whose pods they are; `Unknown` while its slices are not watched.
+    pub ready: Look<BTreeMap<String, i32>>,
+}
+
+/// The kind of a route.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum RouteKind {
+    /// `gateway.networking.k8s.io/v1` HTTPRoute.
+    Http,
+    /// `gateway.networking.k8s.io/v1` GRPCRoute.
+    Grpc,
+}
+
+impl RouteKind {
+    /// The kind as the API server writes it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            RouteKind::Http => "HTTPRoute",
+            RouteKind::Grpc => "GRPCRoute",
+        }
+    }
+}
+
+/// A route.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RouteSeen {
+    /// Identity and version.
+    pub at: Seen,
+    /// Whether it is being deleted.
+    pub deleting: bool,
+    /// What its gateways say of its present generation.
+    pub acceptance: Acceptance,
+    /// `backendRefs` of each of `spec.rules`, as stored.
+    pub backends: Vec<Vec<Value>>,
+}
+
+/// What the gateways say of a route.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Acceptance {
+    /// Not all of them have spoken of the present generation.
+    Pending,
+    /// All accept it, and resolve its references.
+    Accepted,
+    /// One refuses it, with its words.
+    Refused(String),
+}
+
+/// A person's action.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ActionSeen {
+    /// Its uid.
+    pub uid: String,
+    /// When it was created.
+    pub created_at: Timestamp,
+    /// What it asks.
+    pub action: RolloutActionSpec,
+}
+
+/// An answer to a [`super::Measurement`].
+#[derive(Clone, Debug, PartialEq)]
+pub struct Answered {
+    /// The component of the measurement.
+    pub component: String,
+    /// The gate of the measurement.
+    pub gate: String,
+    /// The evidence key of the measurement.
+    pub key: String,
+    /// When the answer arrived.
+    pub at: Timestamp,
+    /// The answer.
+    pub answer: Answer,
+}
+
+/// What a metric server said.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Answer {
+    /// One number (which may be NaN or infinite), and the time it is a sample of.
+    Sample {
+        /// The number.
+        value: f64,
+        /// The time of the sample by the server's clock.
+        sampled_at: Timestamp,
+    },
+    /// A good answer with nothing in it.
+    Empty,
+    /// More than one series.
+    ManySeries(usize),
+    /// An answer of another type, such as a matrix or a string.
+    WrongType(String),
+    /// An answer with warnings: it may be partial.
+    Warnings(String),
+    /// No proper answer: refused, timed out, too large, not JSON, an error status. In words that hold no answer text.
+    Failed(String),
+}
