@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use futures::StreamExt;
 use kube::api::Api;
-use kube::runtime::watcher::{self, Config, Error, watcher};
+use kube::runtime::watcher::{Config, Error, watcher};
 
 use super::call::{CallError, Cluster, Path};
 use super::row::{Row, View};
