@@ -14,6 +14,7 @@ pub mod lease;
 pub mod policy;
 pub mod row;
 pub mod store;
+pub mod stores;
 pub mod version;
 pub mod views;
 pub mod watch;
