@@ -134,6 +134,9 @@ pub struct RunStatus {
     #[serde(default, skip_serializing_if = "String::is_empty")]
     #[schemars(length(max = 1024))]
     pub reason: String,
+    /// Whether the record of the run holds its outcome.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub recorded: bool,
     /// Whether a person ended all phases at once.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub promoted_in_full: bool,
@@ -235,12 +238,6 @@ pub struct ComponentStatus {
     /// When a route of ours was last put right after somebody else had changed it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub route_mended_at: Option<Timestamp>,
-    /// Whether we paused the Deployment at rest (interception `AtRest`).
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub paused_at_rest: bool,
-    /// Whether a person had paused the Deployment before the run; it is handed back paused.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub paused_by_user: bool,
 }
 
 /// Where a component is.
@@ -317,6 +314,9 @@ pub struct GateStatus {
     /// When the latest evaluation was answered.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub evaluated_at: Option<Timestamp>,
+    /// The metric server's time of the latest sample that counted; an answer that is no newer is no evidence.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sampled_at: Option<Timestamp>,
     /// Evaluations of this phase that passed.
     #[serde(default)]
     pub passes: i32,

@@ -5,8 +5,8 @@ use serde_json::Value;
 
 use crate::api::{ReleasedComponent, RolloutRunStatus, RolloutStatus};
 
+use super::Weight;
 use super::world::{RouteKind, Seen};
-use super::{Answer, Weight};
 
 /// The outcome of one decision.
 ///
@@ -15,7 +15,8 @@ use super::{Answer, Weight};
 /// `measure`. After any write it observes and decides again.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Plan {
-    /// The new status. When `persist` is not set it is kept in memory only.
+    /// The new status. It becomes the status of the next World when it was stored (`persist`), or, kept in memory
+    /// only, when every write of the plan succeeded: what it says about those writes would be untrue otherwise.
     pub status: RolloutStatus,
     /// Whether the status must be stored now.
     pub persist: bool,
@@ -46,7 +47,7 @@ pub enum Write {
         /// The label's value.
         rollout: Option<String>,
     },
-    /// Set `spec.paused` of a Deployment.
+    /// Set `spec.paused` of a Deployment, and with it the annotation `palier.dev/intercepted` (gone when resumed).
     PauseDeployment {
         /// The Deployment.
         deployment: Seen,
@@ -142,10 +143,16 @@ pub enum Write {
         /// What is released.
         components: Vec<ReleasedComponent>,
     },
-    /// Store how a run went.
+    /// Store how a run went; the record is created first if it is not there.
     RecordRun {
         /// Its name.
         name: String,
+        /// Number of the run.
+        number: i64,
+        /// When it started.
+        started_at: Timestamp,
+        /// What was released.
+        components: Vec<ReleasedComponent>,
         /// How it went.
         status: Box<RolloutRunStatus>,
     },
@@ -154,6 +161,32 @@ pub enum Write {
         /// Its name.
         name: String,
     },
+}
+
+impl Write {
+    /// The uid of the object that is written, if it exists already.
+    #[must_use]
+    pub fn object_uid(&self) -> Option<&str> {
+        let seen = match self {
+            Write::LabelDeployment { deployment, .. } | Write::PauseDeployment { deployment, .. } => {
+                deployment
+            }
+            Write::ScaleReplicaSet { replica_set, .. }
+            | Write::ReleaseReplicaSet { replica_set, .. }
+            | Write::DeleteReplicaSet { replica_set }
+            | Write::UnlabelReplicaSet { replica_set } => replica_set,
+            Write::PinService { service, .. } | Write::DeleteService { service } => service,
+            Write::SetBackends { route, .. } => route,
+            Write::AddFinalizer
+            | Write::RemoveFinalizer
+            | Write::CreateReplicaSet { .. }
+            | Write::CreateCanaryService { .. }
+            | Write::CreateRun { .. }
+            | Write::RecordRun { .. }
+            | Write::DeleteRun { .. } => return None,
+        };
+        Some(&seen.uid)
+    }
 }
 
 /// A live read that the engine asks for because the World says [`super::world::Look::Unknown`].
@@ -285,13 +318,5 @@ impl Reason {
                 | Reason::Stalled
                 | Reason::ProgressDeadlineExceeded
         )
-    }
-}
-
-impl Answer {
-    /// Whether the metric server answered properly, whatever the answer is worth.
-    #[must_use]
-    pub const fn is_answer(&self) -> bool {
-        !matches!(self, Answer::Failed(_))
     }
 }
