@@ -280,11 +280,12 @@ impl Patch {
     /// with 422, as a bad patch is.
     #[must_use]
     pub fn json(seen: &Seen, operations: Vec<Value>) -> Self {
-        let replace = |path: &str, value: &str| {
-            serde_json::json!({"op": "replace", "path": path, "value": value})
-        };
-        let mut all =
-            vec![replace("/metadata/uid", &seen.uid), replace("/metadata/resourceVersion", &seen.resource_version)];
+        let replace =
+            |path: &str, value: &str| serde_json::json!({"op": "replace", "path": path, "value": value});
+        let mut all = vec![
+            replace("/metadata/uid", &seen.uid),
+            replace("/metadata/resourceVersion", &seen.resource_version),
+        ];
         all.extend(operations);
         Self::Json(Value::Array(all))
     }
@@ -334,7 +335,8 @@ impl Path {
         namespace: &str,
         name: &str,
     ) -> Self {
-        let root = if group.is_empty() { format!("/api/{version}") } else { format!("/apis/{group}/{version}") };
+        let root =
+            if group.is_empty() { format!("/api/{version}") } else { format!("/apis/{group}/{version}") };
         let scope = if namespace.is_empty() { String::new() } else { format!("/namespaces/{namespace}") };
         Self {
             kind,
@@ -371,7 +373,8 @@ impl Path {
             409 if status.reason == "AlreadyExists" => CallError::AlreadyExists(self.what()),
             409 => CallError::Conflict(self.what()),
             401 | 403 => {
-                let place = if self.namespace.is_empty() { String::new() } else { format!(" in {}", self.namespace) };
+                let place =
+                    if self.namespace.is_empty() { String::new() } else { format!(" in {}", self.namespace) };
                 CallError::Forbidden { what: format!("{}{place}", self.plural), verb, message }
             }
             code @ (429 | 500..=599) => CallError::Unavailable { what: self.what(), code, message },

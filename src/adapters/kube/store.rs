@@ -166,6 +166,11 @@ impl<V: View> Store<V> {
         keys.collect()
     }
 
+    /// Calls `visit` with each object. The store is locked meanwhile.
+    pub fn for_each(&self, visit: impl FnMut(&V)) {
+        self.lock().objects.values().flat_map(BTreeMap::values).for_each(visit);
+    }
+
     /// Number of objects.
     #[must_use]
     pub fn len(&self) -> usize {

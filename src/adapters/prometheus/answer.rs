@@ -151,7 +151,10 @@ mod tests {
     use super::*;
 
     fn vector(series: &str) -> Answer {
-        parse(format!(r#"{{"status":"success","data":{{"resultType":"vector","result":[{series}]}}}}"#).as_bytes())
+        parse(
+            format!(r#"{{"status":"success","data":{{"resultType":"vector","result":[{series}]}}}}"#)
+                .as_bytes(),
+        )
     }
 
     #[test]
@@ -161,7 +164,9 @@ mod tests {
             let answer = vector(&format!(r#"{{"metric":{{}},"value":[1700000000.123,"{text}"]}}"#));
             assert_eq!(answer, Answer::Sample { value, sampled_at }, "{text}");
         }
-        for (text, finite) in [("NaN", false), ("+Inf", false), ("-Inf", false), ("1e999", false), ("1", true)] {
+        for (text, finite) in
+            [("NaN", false), ("+Inf", false), ("-Inf", false), ("1e999", false), ("1", true)]
+        {
             match vector(&format!(r#"{{"metric":{{}},"value":[1,"{text}"]}}"#)) {
                 Answer::Sample { value, .. } => assert_eq!(value.is_finite(), finite, "{text}"),
                 other => panic!("{text}: {other:?}"),

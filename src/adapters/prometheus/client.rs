@@ -59,7 +59,9 @@ pub enum SourceError {
     #[error(transparent)]
     Tls(#[from] TlsError),
     /// Its credentials.
-    #[error("the token, user or password cannot stand in a header: it is empty or has characters like line ends")]
+    #[error(
+        "the token, user or password cannot stand in a header: it is empty or has characters like line ends"
+    )]
     Auth,
     /// The limits.
     #[error("timeout and maxBytes must be more than zero")]
@@ -102,7 +104,10 @@ impl PrometheusClient {
         let path = format!("{}/api/v1/query", endpoint.path().trim_end_matches('/'));
         endpoint.set_path(&path);
         let http = reqwest::Client::builder()
-            .tls_backend_preconfigured(tls::config(endpoint.scheme() == "https", config.ca_bundle.as_deref())?)
+            .tls_backend_preconfigured(tls::config(
+                endpoint.scheme() == "https",
+                config.ca_bundle.as_deref(),
+            )?)
             .dns_resolver(CheckedResolver { allow_loopback: config.allow_loopback })
             .redirect(redirect::Policy::none())
             .retry(retry::never())

@@ -75,9 +75,9 @@ fn acceptance_of(namespace: &str, generation: i64, spec: &Value, status: &Value)
     let mut all = if wanted.is_empty() { Acceptance::Pending } else { Acceptance::Accepted };
     for parent in wanted {
         let parent = parent_key(namespace, parent);
-        let entries = said.iter().filter(|entry| {
-            entry.get("parentRef").is_some_and(|it| parent_key(namespace, it) == parent)
-        });
+        let entries = said
+            .iter()
+            .filter(|entry| entry.get("parentRef").is_some_and(|it| parent_key(namespace, it) == parent));
         let mut words = entries.map(|entry| said_by(entry, generation)).peekable();
         if words.peek().is_none() {
             all = Acceptance::Pending;
@@ -95,9 +95,8 @@ fn acceptance_of(namespace: &str, generation: i64, spec: &Value, status: &Value)
 
 /// A parent reference with its defaults filled in.
 fn parent_key(namespace: &str, parent: &Value) -> (String, String, String, String, String, i64) {
-    let field = |name: &str, default: &str| {
-        parent.get(name).and_then(Value::as_str).unwrap_or(default).to_owned()
-    };
+    let field =
+        |name: &str, default: &str| parent.get(name).and_then(Value::as_str).unwrap_or(default).to_owned();
     (
         field("group", GROUP),
         field("kind", "Gateway"),

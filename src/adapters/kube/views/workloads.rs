@@ -1,7 +1,7 @@
 //! Deployments and ReplicaSets.
 
 use crate::adapters::kube::row::{View, Whole};
-use crate::api::names::{COMPONENT_LABEL, DESIRED_REPLICAS, POD_TEMPLATE_HASH, ROLLOUT_LABEL};
+use crate::api::names::{COMPONENT_LABEL, DESIRED_REPLICAS, INTERCEPTED, POD_TEMPLATE_HASH, ROLLOUT_LABEL};
 use crate::engine::revision::{revision_of, template_hash_of};
 use crate::engine::world::{DeploymentSeen, ReplicaSetSeen, Seen};
 
@@ -28,6 +28,7 @@ impl View for DeploymentView {
             deleting: metadata.is_deleting(),
             rollout_label: metadata.labels.get(ROLLOUT_LABEL).cloned(),
             paused: spec.get("paused").and_then(serde_json::Value::as_bool).unwrap_or(false),
+            is_intercepted: metadata.annotations.contains_key(INTERCEPTED),
             replicas: count(&spec, "/replicas", 1),
             recreates: text(&spec, "/strategy/type") == Some("Recreate"),
             selector: texts(&spec, "/selector/matchLabels"),
@@ -78,6 +79,7 @@ impl View for ReplicaSetView {
             seen: ReplicaSetSeen {
                 at: metadata.seen(),
                 deleting: metadata.is_deleting(),
+                is_labelled: metadata.labels.contains_key(ROLLOUT_LABEL),
                 owner_uid: metadata.controller_uid(),
                 pod_hash: metadata.labels.get(POD_TEMPLATE_HASH).cloned().unwrap_or_default(),
                 revision: revision_of(template),

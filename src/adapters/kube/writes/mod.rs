@@ -16,7 +16,7 @@ use super::views::{
     DeploymentView, GrpcRouteView, HttpRouteView, ReplicaSetView, RolloutView, RunView, ServiceView,
 };
 use crate::engine::Write;
-use crate::engine::world::{RouteKind, RolloutSeen, Seen};
+use crate::engine::world::{RolloutSeen, RouteKind, Seen};
 
 pub use rollout::store_status;
 
@@ -126,9 +126,13 @@ pub async fn perform(cluster: &Cluster, subject: Subject<'_>, write: &Write) -> 
             route::set_backends(cluster, subject, *kind, route, rules).await
         }
         Write::CreateRun { name, number, started_at, components } => {
-            run::create(cluster, subject, name, *number, *started_at, components).await
+            let record = run::Record { name, number: *number, started_at: *started_at, components };
+            run::create(cluster, subject, &record).await.map(Effect::Run)
         }
-        Write::RecordRun { name, status } => run::record(cluster, subject, name, status).await,
+        Write::RecordRun { name, number, started_at, components, status } => {
+            let record = run::Record { name, number: *number, started_at: *started_at, components };
+            run::record(cluster, subject, &record, status).await
+        }
         Write::DeleteRun { name } => run::delete(cluster, subject, name).await,
     }
 }
@@ -166,9 +170,7 @@ pub async fn look_at_target(
         | Write::DeleteReplicaSet { replica_set } => {
             now(cluster, namespace, &replica_set.name).await.map(Effect::ReplicaSet)
         }
-        Write::CreateCanaryService { name, .. } => {
-            now(cluster, namespace, name).await.map(Effect::Service)
-        }
+        Write::CreateCanaryService { name, .. } => now(cluster, namespace, name).await.map(Effect::Service),
         Write::PinService { service, .. } | Write::DeleteService { service } => {
             now(cluster, namespace, &service.name).await.map(Effect::Service)
         }

@@ -14,9 +14,7 @@ pub(super) async fn set_backends(
     route: &Seen,
     rules: &[(usize, Vec<Value>)],
 ) -> Result<Effect, CallError> {
-    let replace = |(index, backends): &(usize, Vec<Value>)| {
-        json!({"op": "replace", "path": format!("/spec/rules/{index}/backendRefs"), "value": backends})
-    };
+    let replace = |(index, backends): &(usize, Vec<Value>)| json!({"op": "replace", "path": format!("/spec/rules/{index}/backendRefs"), "value": backends});
     let patch = Patch::json(route, rules.iter().map(replace).collect());
     let namespace = subject.namespace();
     match kind {

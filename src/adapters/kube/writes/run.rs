@@ -12,27 +12,37 @@ use crate::api::names::ROLLOUT_LABEL;
 use crate::api::{ReleasedComponent, RolloutRunSpec, RolloutRunStatus};
 use crate::engine::world::Seen;
 
+/// A record.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Record<'a> {
+    /// Its name.
+    pub name: &'a str,
+    /// Number of the run.
+    pub number: i64,
+    /// When the run started.
+    pub started_at: Timestamp,
+    /// What was released.
+    pub components: &'a [ReleasedComponent],
+}
+
 pub(super) async fn create(
     cluster: &Cluster,
     subject: Subject<'_>,
-    name: &str,
-    number: i64,
-    started_at: Timestamp,
-    components: &[ReleasedComponent],
-) -> Result<Effect, CallError> {
+    record: &Record<'_>,
+) -> Result<Now<RunView>, CallError> {
     let rollout = &subject.rollout.at.name;
     let spec = RolloutRunSpec {
         rollout: rollout.clone(),
-        number,
-        components: components.to_vec(),
+        number: record.number,
+        components: record.components.to_vec(),
         phases: subject.rollout.spec.phases.clone(),
-        started_at,
+        started_at: record.started_at,
     };
     let object = json!({
         "apiVersion": format!("{}/{}", RunView::GROUP, RunView::VERSION),
         "kind": RunView::KIND,
         "metadata": {
-            "name": name,
+            "name": record.name,
             "namespace": subject.namespace(),
             "labels": {ROLLOUT_LABEL: rollout},
             "ownerReferences": [subject.owner()],
@@ -40,19 +50,23 @@ pub(super) async fn create(
         "spec": spec,
     });
     let owner: fn(&RunView) -> Option<&str> = |view| view.owner_uid.as_deref();
-    super::create(cluster, subject, name, &object, owner).await.map(Effect::Run)
+    super::create(cluster, subject, record.name, &object, owner).await
 }
 
+/// Stores how the run went; somebody who deleted the record gets it again.
 pub(super) async fn record(
     cluster: &Cluster,
     subject: Subject<'_>,
-    name: &str,
+    record: &Record<'_>,
     status: &RolloutRunStatus,
 ) -> Result<Effect, CallError> {
-    let path = Path::of::<RunView>(subject.namespace(), name);
-    let seen = match subject.run.filter(|seen| seen.name == name) {
+    let path = Path::of::<RunView>(subject.namespace(), record.name);
+    let seen = match subject.run.filter(|seen| seen.name == record.name) {
         Some(seen) => seen.clone(),
-        None => ours(cluster, subject, &path).await?,
+        None => match create(cluster, subject, record).await? {
+            Now::Is(Row { view: Ok(view), .. }) => view.at().clone(),
+            _ => return Err(CallError::Conflict(format!("RolloutRun {}", record.name))),
+        },
     };
     let patch = Patch::json(&seen, vec![json!({"op": "add", "path": "/status", "value": status})]);
     Ok(Effect::Run(Now::Is(cluster.patch(&path, "/status", &patch).await?)))

@@ -1,11 +1,11 @@
-//! Writes on Deployments: one label and `spec.paused`, nothing else ever.
+//! Writes on Deployments: one label, `spec.paused` and the annotation that calls the pause ours, nothing else ever.
 
 use serde_json::json;
 
 use super::{Effect, Now, Subject};
 use crate::adapters::kube::call::{CallError, Cluster, Patch, Path};
 use crate::adapters::kube::views::DeploymentView;
-use crate::api::names::ROLLOUT_LABEL;
+use crate::api::names::{INTERCEPTED, ROLLOUT_LABEL};
 use crate::engine::world::Seen;
 
 pub(super) async fn label(
@@ -24,7 +24,9 @@ pub(super) async fn pause(
     deployment: &Seen,
     paused: bool,
 ) -> Result<Effect, CallError> {
-    let patch = Patch::merge(deployment, json!({"spec": {"paused": paused}}));
+    let mark = paused.then_some("true");
+    let body = json!({"metadata": {"annotations": {INTERCEPTED: mark}}, "spec": {"paused": paused}});
+    let patch = Patch::merge(deployment, body);
     send(cluster, subject, deployment, &patch).await
 }
 
