@@ -74,27 +74,34 @@ fn obey(turn: &mut Turn<'_>, action: &RolloutActionSpec) -> Result<(), &'static 
 }
 
 fn set_paused(turn: &mut Turn<'_>, paused: bool) -> Result<(), &'static str> {
-    let now = turn.now;
     let Some(run) = turn.run_on() else { return Err("the run has ended") };
     if run.paused == paused {
         return Err(if paused { "the run is paused already" } else { "the run is not paused" });
     }
-    run.paused = paused;
-    if !paused {
-        // The time under a pause is nobody's fault: the progress deadline starts anew.
-        for component in turn.status.components.iter_mut().filter(|c| takes_part(c)) {
-            component.since = Some(now);
-        }
+    if paused {
+        run.paused = true;
+    } else {
+        go_on_after_pause(turn);
     }
     Ok(())
 }
 
+/// Ends a pause, if there is one. The time under it is nobody's fault: the progress deadline starts anew.
+fn go_on_after_pause(turn: &mut Turn<'_>) {
+    let now = turn.now;
+    let Some(run) = turn.run_on().filter(|run| run.paused) else { return };
+    run.paused = false;
+    for component in turn.status.components.iter_mut().filter(|c| takes_part(c)) {
+        component.since = Some(now);
+    }
+}
+
 /// Ends the present bake as if it were earned; in full, all that is left of the phases.
 fn promote(turn: &mut Turn<'_>, in_full: bool) -> Result<(), &'static str> {
-    let Some(run) = turn.run_on() else { return Err("the run has ended") };
-    run.paused = false;
     if in_full {
+        let Some(run) = turn.run_on() else { return Err("the run has ended") };
         run.promoted_in_full = true;
+        go_on_after_pause(turn);
         return Ok(());
     }
     let mut is_any = false;
@@ -112,6 +119,7 @@ fn promote(turn: &mut Turn<'_>, in_full: bool) -> Result<(), &'static str> {
         }
     });
     if is_any {
+        go_on_after_pause(turn);
         Ok(())
     } else {
         Err("no phase is baking now: its canary pods or its weight are still being prepared")
