@@ -9,22 +9,35 @@ use super::turn::{RECORD_MAX, Turn, takes_part};
 /// Takes every action that speaks of the present run and was not taken yet, oldest first.
 pub(super) fn take(turn: &mut Turn<'_>) {
     let number = turn.run_number();
-    for seen in &turn.world.actions {
+    // In a fixed order, whatever the order in which they were listed.
+    let mut actions: Vec<_> = turn.world.actions.iter().collect();
+    actions.sort_by(|a, b| (a.created_at, &a.uid).cmp(&(b.created_at, &b.uid)));
+    for seen in actions {
         let is_new = |run: &crate::api::RunStatus| !run.handled_actions.contains(&seen.uid);
         if seen.action.run != number || !turn.run().is_some_and(is_new) {
             continue;
         }
         let Some(run) = turn.status.run.as_mut() else { return };
-        if run.handled_actions.len() >= RECORD_MAX {
+        if run.handled_actions.len() < RECORD_MAX {
+            run.handled_actions.push(seen.uid.clone());
+        } else if !is_way_out(turn, seen.action.action) {
             // A run that was acted upon so often takes nothing but its end: forgetting one would obey it again.
-            return;
+            continue;
         }
-        run.handled_actions.push(seen.uid.clone());
         let by = in_words(&seen.action);
         match obey(turn, &seen.action) {
             Ok(()) => turn.happen("", Reason::ActionTaken, by),
             Err(why) => turn.happen("", Reason::ActionRefused, format!("{by} — refused: {why}")),
         }
+    }
+}
+
+/// Whether the action ends what it is obeyed in, so that it needs no place in a full record to be obeyed once only.
+fn is_way_out(turn: &Turn<'_>, kind: ActionKind) -> bool {
+    match kind {
+        ActionKind::Abort => turn.intent() == Some(RunIntent::Release),
+        ActionKind::Retry => turn.status.components.iter().any(|c| c.rejected.is_some()),
+        ActionKind::Promote | ActionKind::Pause | ActionKind::Resume => false,
     }
 }
 
