@@ -208,12 +208,14 @@ impl<'w> Turn<'w> {
     pub fn finish(mut self) -> Plan {
         present::word(&mut self);
         let before = &self.world.rollout.status;
-        let persist = !self.happened.is_empty() || settle::must_store(before, &self.status, self.now);
+        let persist = !self.happened.is_empty() || settle::must_store(self.world, &self.status, self.now);
         if persist {
             self.status.checkpointed_at = Some(self.now);
             self.status.epoch = self.world.epoch;
         }
-        if let Some(at) = settle::checkpoint_due(before, &self.status) {
+        // One that is due with nothing new to store waits for the next answer, not for the clock.
+        let last = if persist { &self.status } else { before };
+        if let Some(at) = settle::checkpoint_due(self.world, last, &self.status).filter(|at| *at > self.now) {
             self.wake(at);
         }
         Plan {
