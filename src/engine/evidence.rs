@@ -211,11 +211,16 @@ pub(super) fn count(
         Some(interval) => Span::millis(interval.as_millis() * 2 + SLACK.as_millis()),
         None => UNGATED_STEP_MIN.max(Span::millis(phase.bake_time.as_millis() / 60)),
     };
-    if let (Some(until), Some(from)) = (clean_until, bake.counted_until) {
-        let step = between(from, until).min(step_max);
-        bake.earned = Span::millis(bake.earned.as_millis() + step.as_millis());
-    }
-    bake.counted_until = clean_until;
+    bake.counted_until = match (clean_until, bake.counted_until) {
+        (None, _) => None,
+        // After a break time counts from now: what a slow gate said before it proves nothing of the break.
+        (Some(_), None) => Some(turn.now),
+        (Some(until), Some(from)) => {
+            let step = between(from, until).min(step_max);
+            bake.earned = Span::millis(bake.earned.as_millis() + step.as_millis());
+            Some(until.max(from))
+        }
+    };
     if gates.is_empty() && is_counting {
         let rest = remaining(bake, phase);
         if !rest.is_zero() {
