@@ -111,9 +111,11 @@ fn tripped(component: &ComponentStatus) -> Vec<String> {
 fn phase_in_force(turn: &Turn<'_>, component: &ComponentStatus) -> Option<Phase> {
     component.bake.as_ref()?;
     let phases = &turn.world.rollout.spec.phases;
-    let index = usize::try_from(component.phase_index?).ok()?;
-    let is_before = matches!(component.stage, Stage::Preparing | Stage::Raising);
-    phases.get(if is_before { index.checked_sub(1)? } else { index }).cloned()
+    if matches!(component.stage, Stage::Preparing | Stage::Raising) {
+        let earned = component.earned.last()?;
+        return phases.iter().find(|phase| phase.name == earned.name).cloned();
+    }
+    phases.get(usize::try_from(component.phase_index?).ok()?).cloned()
 }
 
 /// The present phase: the first one that is not earned. An edit of the phases keeps what is earned of them.
