@@ -3,7 +3,7 @@
 use crate::api::{ActionKind, Outcome, RolloutActionSpec, RunIntent, Stage};
 
 use super::plan::Reason;
-use super::release;
+use super::{evidence, release};
 use super::turn::{RECORD_MAX, Turn, takes_part};
 
 /// Takes every action that speaks of the present run and was not taken yet, oldest first.
@@ -125,10 +125,11 @@ fn promote(turn: &mut Turn<'_>, in_full: bool) -> Result<(), &'static str> {
             index.and_then(|index| phases.get(index)).filter(|_| component.stage == Stage::Baking)
         {
             is_any = true;
-            for gate in &mut component.gates {
-                gate.tripped = false;
-            }
+            evidence::set_aside(component);
             release::leave_phase(turn, component, part, phase);
+        } else if takes_part(component) && !evidence::lets_raise(turn, component, part) {
+            is_any = true;
+            evidence::set_aside(component);
         }
     });
     if is_any {

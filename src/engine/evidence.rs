@@ -259,6 +259,28 @@ pub(super) fn is_earned(
     bake.counted_until.is_some() && remaining(bake, phase).is_zero() && gates.into_iter().all(has_passed)
 }
 
+/// Whether nothing speaks against the next raise now: time passes between the end of a bake and the raise, and what the
+/// gates say in it counts as well. A gate whose judgement a person has just set aside has not spoken yet.
+pub(super) fn lets_raise(turn: &Turn<'_>, component: &ComponentStatus, part: &Part<'_>) -> bool {
+    let gates = gates_of(turn, part).into_iter().filter(|gate| gate.on_failure != OnFailure::Notify);
+    let speaks_against = |gate: &Gate| {
+        let status = component.gates.iter().find(|status| status.name == gate.name);
+        status.is_some_and(|s| s.tripped || !matches!(s.verdict, Verdict::Pass | Verdict::Wait))
+    };
+    component.bake.is_none() || !gates.into_iter().any(speaks_against)
+}
+
+/// Sets aside what the gates said so far, by a person's word: they are judged anew.
+pub(super) fn set_aside(component: &mut ComponentStatus) {
+    for gate in &mut component.gates {
+        gate.verdict = Verdict::Wait;
+        gate.tripped = false;
+        gate.consecutive_failures = 0;
+        gate.recent.clear();
+        gate.no_data_since = None;
+    }
+}
+
 /// Bake time that is still to be earned.
 pub(super) fn remaining(bake: &BakeStatus, phase: &Phase) -> Span {
     Span::millis(phase.bake_time.as_millis() - bake.earned.as_millis())

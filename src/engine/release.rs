@@ -39,9 +39,12 @@ pub(super) fn advance(turn: &mut Turn<'_>) {
             rest::settle(turn, component, part);
         }
     });
-    let mut taking_part = turn.status.components.iter().filter(|c| takes_part(c)).peekable();
-    let is_earned = taking_part.peek().is_some() && taking_part.all(|c| c.stage == Stage::Baked);
-    if turn.intent() == Some(RunIntent::Release) && is_earned && !turn.is_paused() {
+    let mut is_earned = turn.status.components.iter().any(takes_part);
+    turn.for_each(|turn, component, part| {
+        is_earned &= !takes_part(component)
+            || (component.stage == Stage::Baked && !is_kept_back(turn, component, part));
+    });
+    if turn.intent() == Some(RunIntent::Release) && is_earned {
         begin_adoption(turn);
     }
 }
@@ -214,8 +217,13 @@ fn prepare(
     }
     let weight = Weight::clamped(phase.traffic);
     let size = borrow::size_for(part, deployment, weight.max(Weight::clamped(component.target_weight)));
+    let is_kept_back = is_kept_back(turn, component, part);
+    if is_kept_back && part.is_by_pods() {
+        // More pods would be a greater share.
+        return;
+    }
     match borrow::ensure_set(turn, component, part, size) {
-        SetState::Ready if turn.is_paused() => "paused".clone_into(&mut component.message),
+        SetState::Ready if is_kept_back => {}
         SetState::Ready => {
             component.target_weight = phase.traffic;
             component.message.clear();
@@ -230,6 +238,20 @@ fn prepare(
             give_up_late(turn, component, part);
         }
     }
+}
+
+/// Whether a pause or a gate keeps the canary from a greater share now; the message says which.
+fn is_kept_back(turn: &Turn<'_>, component: &mut ComponentStatus, part: &Part<'_>) -> bool {
+    if turn.is_paused() {
+        "paused".clone_into(&mut component.message);
+        return true;
+    }
+    let in_full = turn.run().is_some_and(|run| run.promoted_in_full);
+    if in_full || evidence::lets_raise(turn, component, part) {
+        return false;
+    }
+    "a gate keeps the traffic where it is".clone_into(&mut component.message);
+    true
 }
 
 /// Keeps pins and weights as `target_weight` says. True when they are in force, or nothing has to be.
@@ -290,6 +312,9 @@ fn raise(
     let size = borrow::size_for(part, deployment, weight);
     if borrow::ensure_set(turn, component, part, size.max(component.canary_replicas)) != SetState::Ready {
         return give_up_late(turn, component, part);
+    }
+    if borrow::weight_said(turn, part) < weight && is_kept_back(turn, component, part) {
+        return;
     }
     let is_accepted = match borrow::ensure_routes(turn, component, part, weight) {
         RoutesState::InForce => true,
