@@ -9,13 +9,13 @@ use std::collections::BTreeSet;
 use jiff::Timestamp;
 
 use crate::api::{
-    BakeStatus, ComponentStatus, Gate, GateStatus, NoDataThen, OnFailure, Phase, Span, Verdict,
+    BakeStatus, ComponentStatus, Gate, GateStatus, NoDataThen, OnFailure, Phase, Span, Stage, Verdict,
 };
 
 use super::gates::{due_at, evidence_key, fold, no_data_deadline};
 use super::plan::{Measurement, Reason};
 use super::query::{Variables, pods_pattern, substitute};
-use super::turn::{Part, Turn, after, between};
+use super::turn::{Part, Turn, after, between, enter};
 
 /// How much longer than two intervals may pass between two evaluations that prove the time between them.
 const SLACK: Span = Span::seconds(15);
@@ -47,6 +47,7 @@ pub(super) fn begin(turn: &Turn<'_>, component: &mut ComponentStatus, part: &Par
 /// Gives every gate its evidence; evidence of another run, phase, revision, weight or definition is void, and the time
 /// that it had proven with it.
 fn align(turn: &Turn<'_>, component: &mut ComponentStatus, part: &Part<'_>, phase: &Phase) {
+    let earns_nothing = matches!(component.stage, Stage::Preparing | Stage::Baked);
     let (Some(bake), Some(canary)) = (component.bake.as_mut(), component.canary.as_ref()) else { return };
     let had_gates = !component.gates.is_empty();
     let mut aligned = Vec::new();
@@ -71,6 +72,11 @@ fn align(turn: &Turn<'_>, component: &mut ComponentStatus, part: &Part<'_>, phas
     component.gates = aligned;
     if is_void {
         (bake.earned, bake.counted_until) = (Span::ZERO, None);
+        if earns_nothing && component.earned.last().is_some_and(|earned| earned.name == phase.name) {
+            // Its proof is void before anything was built on it: it is to be proven again.
+            component.earned.pop();
+            enter(component, Stage::Baking, turn.now);
+        }
     }
 }
 

@@ -159,6 +159,10 @@ fn step(turn: &mut Turn<'_>, component: &mut ComponentStatus, part: &Part<'_>) {
         component.gates.clear();
         enter(component, Stage::Preparing, turn.now);
     }
+    if component.stage == Stage::Baked && component.earned.len() < turn.world.rollout.spec.phases.len() {
+        // The last phase is another one now, at the same share.
+        enter(component, Stage::Baking, turn.now);
+    }
     if let Some(weight) = borrow::weight_in_force(turn, component, part) {
         component.weight = weight.percent();
     }
