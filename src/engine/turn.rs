@@ -61,7 +61,28 @@ impl<'w> Turn<'w> {
             happened: Vec::new(),
         };
         turn.align_components();
+        turn.heal_clock();
         turn
+    }
+
+    /// Brings times of the status that lie ahead of us back to now: the clock was set back since. Without it every wait
+    /// would be longer by that jump; a bake begins anew, because its evidence is keyed by its start.
+    fn heal_clock(&mut self) {
+        let now = self.now;
+        let heal = |time: &mut Option<Timestamp>| *time = time.map(|time| time.min(now));
+        for component in &mut self.status.components {
+            heal(&mut component.since);
+            heal(&mut component.route_mended_at);
+            if let Some(bake) = component.bake.as_mut() {
+                bake.started_at = bake.started_at.min(now);
+                bake.counted_until = bake.counted_until.filter(|until| *until <= now);
+            }
+            for gate in &mut component.gates {
+                heal(&mut gate.evaluated_at);
+                heal(&mut gate.sampled_at);
+                heal(&mut gate.no_data_since);
+            }
+        }
     }
 
     /// Gives every component of the spec an entry, in the order of the spec; entries that left the spec come last.
