@@ -194,6 +194,7 @@ fn lose_no_request(
     let is_dead = set.is_none_or(|set| set.is_observed && set.available == 0);
     if has_traffic && is_dead && deployment.available_replicas > 0 && component.stage != Stage::Preparing {
         component.target_weight = 0;
+        component.route_mended_at = None;
         component.bake = None;
         component.gates.clear();
         enter(component, Stage::Preparing, turn.now);
@@ -230,6 +231,7 @@ fn prepare(
         SetState::Ready if is_kept_back => {}
         SetState::Ready => {
             component.target_weight = phase.traffic;
+            component.route_mended_at = None;
             component.message.clear();
             enter(component, Stage::Raising, turn.now);
         }
@@ -283,8 +285,7 @@ fn mend_routes(
     part: &Part<'_>,
     weight: Weight,
 ) -> RoutesState {
-    let was_in_force = component.bake.is_some();
-    if !was_in_force || !borrow::routes_differ(turn, component, part, weight) {
+    if !borrow::routes_differ(turn, component, part, weight) {
         return borrow::ensure_routes(turn, component, part, weight);
     }
     // More than was earned is taken back at once, whoever gave it.
@@ -294,7 +295,9 @@ fn mend_routes(
         turn.wake(until);
         return RoutesState::Written;
     }
-    if component.route_mended_at.is_none_or(|at| between(at, turn.now) >= TELL_EVERY) {
+    // The first write of a raise is no mending.
+    let is_mending = component.stage != Stage::Raising || component.route_mended_at.is_some();
+    if is_mending && turn.is_news(&part.name, Reason::ForeignChange, TELL_EVERY) {
         let message = "somebody else changed the weights of a route: they are put right at most every 10 s. \
                        If Git holds them, exclude the field manager 'palier' there"
             .to_owned();
@@ -320,7 +323,7 @@ fn raise(
     if borrow::weight_said(turn, part) < weight && is_kept_back(turn, component, part) {
         return;
     }
-    let is_accepted = match borrow::ensure_routes(turn, component, part, weight) {
+    let is_accepted = match mend_routes(turn, component, part, weight) {
         RoutesState::InForce => true,
         RoutesState::Written | RoutesState::Pending => {
             component.message = format!("waiting until {weight} is accepted by the gateway");

@@ -181,6 +181,13 @@ impl<'w> Turn<'w> {
         self.happened.push(Happening { component: component.to_owned(), reason, message });
     }
 
+    /// Whether nothing of this kind was said of the component in this run for `span`.
+    pub fn is_news(&self, component: &str, reason: Reason, span: Span) -> bool {
+        let is_same = |entry: &&TimelineEntry| entry.component == component && entry.reason == reason.as_str();
+        let said = self.run().and_then(|run| run.timeline.iter().rev().find(is_same));
+        said.is_none_or(|entry| between(entry.at, self.now) >= span)
+    }
+
     /// Turns the run back: from here on every decision brings it nearer to stable. Needs no metric and no answer of
     /// anybody.
     pub fn roll_back(&mut self, ends_as: Outcome, reason: Reason, component: &str, why: &str) {
