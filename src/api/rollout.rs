@@ -12,6 +12,7 @@ use super::{Gate, RolloutStatus, Span, Traffic};
     group = "palier.dev",
     version = "v1alpha1",
     kind = "Rollout",
+    doc = "How new versions of some workloads reach their users, and how far the present one is.",
     namespaced,
     status = "RolloutStatus",
     shortname = "ro",
@@ -28,6 +29,8 @@ use super::{Gate, RolloutStatus, Span, Traffic};
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = ("self.components.all(c, self.components.exists_one(d, d.name == c.name))", "two components have the same name"))]
 #[x_kube(validation = ("self.components.all(c, self.components.exists_one(d, d.workloadRef.name == c.workloadRef.name))", "two components name the same Deployment"))]
+#[x_kube(validation = ("self.components.all(c, !has(c.traffic) || self.components.exists_one(d, has(d.traffic) && d.traffic.service == c.traffic.service))", "two components name the same Service: each needs a Service of its own"))]
+#[x_kube(validation = ("!has(self.gates) || self.components.all(c, !has(c.gates) || c.gates.all(g, !self.gates.exists(h, h.name == g.name)))", "a gate of a component has the name of a gate of the Rollout: give it another name"))]
 #[x_kube(validation = ("!has(self.phases) || self.phases.all(p, self.phases.exists_one(q, q.name == p.name))", "two phases have the same name"))]
 #[x_kube(validation = ("!has(self.phases) || self.phases.all(p, self.phases.exists_one(q, q.traffic == p.traffic))", "two phases have the same traffic: each phase must raise it"))]
 #[x_kube(validation = ("!has(self.phases) || self.phases.map(p, p.traffic).isSorted()", "phases must rise: order them by traffic, lowest first"))]
@@ -53,6 +56,7 @@ pub struct RolloutSpec {
     pub on_delete: OnDelete,
     /// How long canary pods may take to become ready in a phase before the run is rolled back.
     #[serde(default = "default_progress_deadline")]
+    #[x_kube(validation = ("self.matches('[1-9]')", "progressDeadline must be longer than zero"))]
     pub progress_deadline: Span,
     /// How long a version keeps its pods after its traffic was taken away, for requests under way.
     #[serde(default = "default_drain_time")]
