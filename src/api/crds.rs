@@ -19,8 +19,9 @@ pub fn all() -> Vec<CustomResourceDefinition> {
     all
 }
 
-/// Takes `nullable` away, which is generated for every optional field. Without it the API server drops a `null`
-/// before it looks at the rules; with it `threshold: {max: null}` would have a `max` and count as a limit.
+/// Takes `nullable` away, which is generated for every optional field. With it `threshold: {max: null}` would have a
+/// `max` in the eyes of the rules and count as a limit; without it the API server refuses a `null`, or puts the default
+/// in its place where there is one.
 /// <https://kubernetes.io/docs/tasks/extend-kubernetes/custom-resources/custom-resource-definitions/#defaulting-and-nullable>
 fn refuse_null(schema: &mut JSONSchemaProps) {
     schema.nullable = None;

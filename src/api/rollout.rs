@@ -24,7 +24,7 @@ use super::{Gate, RolloutStatus, Span, Traffic};
     printcolumn(json_path = ".status.gates", name = "Gates", type_ = "string"),
     printcolumn(json_path = ".status.nextAction.what", name = "Next", type_ = "string"),
     printcolumn(json_path = ".metadata.creationTimestamp", name = "Age", type_ = "date"),
-    validation = Rule::new("self.metadata.name.size() <= 52").message("a Rollout's name can have 52 characters at most: its runs are named after it"),
+    validation = Rule::new("self.metadata.name.size() <= 52").message("metadata.name can have 52 characters at most: the runs of a Rollout are named after it"),
 )]
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = ("self.components.all(c, self.components.exists_one(d, d.name == c.name))", "two components have the same name"))]
@@ -34,7 +34,7 @@ use super::{Gate, RolloutStatus, Span, Traffic};
 #[x_kube(validation = ("!has(self.phases) || self.phases.all(p, self.phases.exists_one(q, q.name == p.name))", "two phases have the same name"))]
 #[x_kube(validation = ("!has(self.phases) || self.phases.all(p, self.phases.exists_one(q, q.traffic == p.traffic))", "two phases have the same traffic: each phase must raise it"))]
 #[x_kube(validation = ("!has(self.phases) || self.phases.map(p, p.traffic).isSorted()", "phases must rise: order them by traffic, lowest first"))]
-#[x_kube(validation = ("!has(self.phases) || self.phases[self.phases.size() - 1].traffic == 100", "the last phase must reach traffic: 100"))]
+#[x_kube(validation = ("!has(self.phases) || self.phases[self.phases.size() - 1].traffic >= 100", "the last phase must reach traffic: 100"))]
 #[x_kube(validation = ("!has(self.gates) || self.gates.all(g, self.gates.exists_one(h, h.name == g.name))", "two gates have the same name"))]
 pub struct RolloutSpec {
     /// The workloads of the release.
