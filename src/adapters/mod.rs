@@ -1,0 +1,3 @@
+//! Ring 3: the edges. One folder per outside system; they know the engine's words and not each other.
+
+pub mod prometheus;
