@@ -50,11 +50,8 @@ const METADATA_NAMES: [&str; 5] =
     ["metadata", "metadata.google.internal", "metadata.goog", "instance-data", "instance-data.ec2.internal"];
 
 /// Metadata services outside of link-local ranges: Alibaba, Oracle, Azure.
-const METADATA_V4: [Ipv4Addr; 3] = [
-    Ipv4Addr::new(100, 100, 100, 200),
-    Ipv4Addr::new(192, 0, 0, 192),
-    Ipv4Addr::new(168, 63, 129, 16),
-];
+const METADATA_V4: [Ipv4Addr; 3] =
+    [Ipv4Addr::new(100, 100, 100, 200), Ipv4Addr::new(192, 0, 0, 192), Ipv4Addr::new(168, 63, 129, 16)];
 
 /// Amazon's metadata service.
 const METADATA_V6: Ipv6Addr = Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254);
@@ -195,7 +192,10 @@ mod tests {
     fn accepts_addresses_of_metric_servers() {
         for (text, url) in [
             ("http://prometheus.monitoring:9090", "http://prometheus.monitoring:9090/"),
-            ("https://prometheus.monitoring.svc.cluster.local", "https://prometheus.monitoring.svc.cluster.local/"),
+            (
+                "https://prometheus.monitoring.svc.cluster.local",
+                "https://prometheus.monitoring.svc.cluster.local/",
+            ),
             ("http://mimir.monitoring/prometheus/", "http://mimir.monitoring/prometheus/"),
             ("http://10.0.0.7:9090", "http://10.0.0.7:9090/"),
             ("http://[fd12::7]:9090", "http://[fd12::7]:9090/"),
@@ -280,9 +280,16 @@ mod tests {
 
     #[test]
     fn loopback_needs_leave() {
-        for host in
-            ["127.0.0.1", "127.9.9.9", "2130706433", "0x7f.1", "[::1]", "[::ffff:127.0.0.1]", "localhost", "a.localhost."]
-        {
+        for host in [
+            "127.0.0.1",
+            "127.9.9.9",
+            "2130706433",
+            "0x7f.1",
+            "[::1]",
+            "[::ffff:127.0.0.1]",
+            "localhost",
+            "a.localhost.",
+        ] {
             let url = format!("http://{host}:9090");
             assert!(matches!(parse(&url, false), Err(AddressError::Host { .. })), "{url}");
             assert!(parse(&url, true).is_ok(), "{url}");

@@ -105,7 +105,8 @@ impl Server {
     fn flight(self: &Arc<Self>, query: &str) -> Option<Flight> {
         let mut flights = locked(&self.flights);
         // One that is answered already is not joined: its answer belongs to an earlier time.
-        let joined = flights.get(query).and_then(WeakShared::upgrade).filter(|flight| flight.peek().is_none());
+        let joined =
+            flights.get(query).and_then(WeakShared::upgrade).filter(|flight| flight.peek().is_none());
         if joined.is_some() {
             return joined;
         }
@@ -125,7 +126,9 @@ impl Server {
         let deadline = Instant::now() + self.client.timeout().as_std();
         let answer = match timeout_at(deadline, self.places.acquire()).await {
             Ok(Ok(_place)) => self.client.ask_until(&query, deadline).await,
-            _ => Answer::Failed("the metric server is so busy with earlier questions that this one was not asked".to_owned()),
+            _ => Answer::Failed(
+                "the metric server is so busy with earlier questions that this one was not asked".to_owned(),
+            ),
         };
         locked(&self.flights).remove(&query);
         answer

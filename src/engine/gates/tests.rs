@@ -59,7 +59,7 @@ fn judges_numbers_by_both_limits_inclusive() {
         (None, Some(0.01), 0.0, Pass, "0", "0 is at most 0.01"),
         (None, Some(0.01), 0.01, Pass, "0.01", "0.01 is at most 0.01"),
         (None, Some(0.01), 0.02, Fail, "0.02", "0.02 is above the most allowed, 0.01"),
-        (None, Some(0.01), 0.010_000_000_000_000_002, Fail, "0.01", "1.0000000000000002e-2 is above"),
+        (None, Some(0.01), 0.010000000000000002, Fail, "0.01", "1.0000000000000002e-2 is above"),
         (None, Some(0.01), -5.0, Pass, "-5", "at most"),
         (Some(0.99), None, 0.99, Pass, "0.99", "0.99 is at least 0.99"),
         (Some(0.99), None, 0.5, Fail, "0.5", "0.5 is below the least allowed, 0.99"),
