@@ -207,14 +207,12 @@ impl PrometheusClient {
 
     /// Reads a body of at most `max` bytes, whatever its length is said to be.
     async fn read(&self, mut response: Response, max: usize) -> Result<Vec<u8>, String> {
-        let too_large = || format!("the answer is larger than {max} bytes: aggregate it, or raise maxBytes");
-        if response.content_length().is_some_and(|length| length > max as u64) {
-            return Err(too_large());
-        }
         let mut body = Vec::new();
         while let Some(chunk) = response.chunk().await.map_err(|error| self.in_words(&error))? {
             if body.len() + chunk.len() > max {
-                return Err(too_large());
+                return Err(format!(
+                    "the answer is larger than {max} bytes: aggregate it, or raise maxBytes"
+                ));
             }
             body.extend_from_slice(&chunk);
         }
