@@ -12,3 +12,4 @@ pub mod controller;
 pub mod engine;
 #[cfg(feature = "controller")]
 pub mod server;
+pub mod sim;

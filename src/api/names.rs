@@ -23,5 +23,8 @@ pub const DESIRED_REPLICAS: &str = "deployment.kubernetes.io/desired-replicas";
 pub const MAX_REPLICAS: &str = "deployment.kubernetes.io/max-replicas";
 /// Appended to a Service's name for the Service of the canary.
 pub const CANARY_SUFFIX: &str = "-canary";
+/// Annotation on a Deployment that Palier or its admission policy paused, so that a person's pause is told apart from
+/// ours. Its value is `true`; it goes with the pause.
+pub const INTERCEPTED: &str = "palier.dev/intercepted";
 /// Name of the admission policy (and of its binding) that pauses a labelled Deployment whose template changes.
 pub const INTERCEPT_POLICY: &str = "palier-intercept";

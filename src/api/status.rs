@@ -44,6 +44,9 @@ pub struct RolloutStatus {
     #[schemars(length(max = 16))]
     #[schemars(schema_with = "conditions_schema")]
     pub conditions: Vec<Condition>,
+    /// When this was last stored.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub checkpointed_at: Option<Timestamp>,
     /// Term of the leader that wrote this; a leader of an earlier term may not write any more.
     pub epoch: i64,
 }
@@ -124,10 +127,19 @@ pub struct RunStatus {
     /// How it ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub outcome: Option<Outcome>,
+    /// How it will end once what `intent` says is done.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ends_as: Option<Outcome>,
     /// Why it goes where it goes.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     #[schemars(length(max = 1024))]
     pub reason: String,
+    /// Whether the record of the run holds its outcome.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub recorded: bool,
+    /// Whether a person ended all phases at once.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub promoted_in_full: bool,
     /// Whether a person paused it.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub paused: bool,
@@ -160,6 +172,14 @@ pub struct ComponentStatus {
     /// Name of the component.
     #[schemars(length(max = 40))]
     pub name: String,
+    /// The Deployment that this entry speaks of.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    #[schemars(length(max = 253))]
+    pub workload: String,
+    /// The Service that this entry speaks of; empty without traffic.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    #[schemars(length(max = 63))]
+    pub service: String,
     /// Where it is.
     pub stage: Stage,
     /// What it waits for, in words.
@@ -215,9 +235,9 @@ pub struct ComponentStatus {
     /// Until when pods without traffic are kept for requests under way.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub drain_until: Option<Timestamp>,
-    /// Whether a person had paused the Deployment before the run; it is handed back paused.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub paused_by_user: bool,
+    /// When a route of ours was last put right after somebody else had changed it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub route_mended_at: Option<Timestamp>,
 }
 
 /// Where a component is.
@@ -249,6 +269,10 @@ pub struct Revision {
     /// Hash of the template's canonical JSON.
     #[schemars(length(max = 64))]
     pub revision: String,
+    /// Hash of the template with the restart annotation.
+    #[serde(default)]
+    #[schemars(length(max = 64))]
+    pub template: String,
     /// Value of the pods' `pod-template-hash` label.
     #[schemars(length(max = 63))]
     pub pod_hash: String,
@@ -290,6 +314,9 @@ pub struct GateStatus {
     /// When the latest evaluation was answered.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub evaluated_at: Option<Timestamp>,
+    /// The metric server's time of the latest sample that counted; an answer that is no newer is no evidence.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sampled_at: Option<Timestamp>,
     /// Evaluations of this phase that passed.
     #[serde(default)]
     pub passes: i32,

@@ -6,11 +6,32 @@
 //!
 //! The controller, the simulator and the tests all call [`decide`].
 
+mod actions;
+mod adoption;
+mod borrow;
+mod checks;
+pub mod decide;
+mod ending;
+mod evidence;
+pub mod gates;
+mod letting_go;
 pub mod plan;
+mod present;
+pub mod query;
+pub mod references;
+mod release;
+mod rest;
 pub mod revision;
+mod rollback;
+pub mod route;
+pub mod scaling;
+mod settle;
+mod turn;
 pub mod units;
 pub mod world;
 
-pub use plan::{Happening, Measurement, Plan, Reason, Write};
+pub use decide::decide;
+pub use plan::{Happening, Inquiry, Measurement, Plan, Reason, Write};
+pub use references::{References, references};
 pub use units::Weight;
 pub use world::{Answer, World};

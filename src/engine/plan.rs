@@ -5,8 +5,8 @@ use serde_json::Value;
 
 use crate::api::{ReleasedComponent, RolloutRunStatus, RolloutStatus};
 
+use super::Weight;
 use super::world::{RouteKind, Seen};
-use super::{Answer, Weight};
 
 /// The outcome of one decision.
 ///
@@ -15,7 +15,8 @@ use super::{Answer, Weight};
 /// `measure`. After any write it observes and decides again.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Plan {
-    /// The new status. When `persist` is not set it is kept in memory only.
+    /// The new status. It becomes the status of the next World when it was stored (`persist`), or, kept in memory
+    /// only, when every write of the plan succeeded: what it says about those writes would be untrue otherwise.
     pub status: RolloutStatus,
     /// Whether the status must be stored now.
     pub persist: bool,
@@ -23,6 +24,9 @@ pub struct Plan {
     pub writes: Vec<Write>,
     /// Queries that are due.
     pub measure: Vec<Measurement>,
+    /// What the engine has to see before it can go on: the edge looks (one live read each) and decides again. A look
+    /// stays good for 30 seconds or until the next write on what was looked at; a Rollout at rest asks for none.
+    pub look: Vec<Inquiry>,
     /// When to decide again if nothing changes before.
     pub wake_at: Option<Timestamp>,
     /// What happened, for Events, the log and metrics; only ever set together with `persist`.
@@ -43,7 +47,7 @@ pub enum Write {
         /// The label's value.
         rollout: Option<String>,
     },
-    /// Set `spec.paused` of a Deployment.
+    /// Set `spec.paused` of a Deployment, and with it the annotation `palier.dev/intercepted` (gone when resumed).
     PauseDeployment {
         /// The Deployment.
         deployment: Seen,
@@ -83,8 +87,14 @@ pub enum Write {
         /// The annotation `deployment.kubernetes.io/desired-replicas`.
         desired: i32,
     },
-    /// Delete a ReplicaSet (and its pods, in the background).
+    /// Delete a ReplicaSet; it goes when its pods are gone (foreground propagation), so that its absence means that no
+    /// pod of it is left.
     DeleteReplicaSet {
+        /// The ReplicaSet.
+        replica_set: Seen,
+    },
+    /// Remove our labels from a ReplicaSet that is the Deployment's own by now.
+    UnlabelReplicaSet {
         /// The ReplicaSet.
         replica_set: Seen,
     },
@@ -133,10 +143,16 @@ pub enum Write {
         /// What is released.
         components: Vec<ReleasedComponent>,
     },
-    /// Store how a run went.
+    /// Store how a run went; the record is created first if it is not there.
     RecordRun {
         /// Its name.
         name: String,
+        /// Number of the run.
+        number: i64,
+        /// When it started.
+        started_at: Timestamp,
+        /// What was released.
+        components: Vec<ReleasedComponent>,
         /// How it went.
         status: Box<RolloutRunStatus>,
     },
@@ -145,6 +161,47 @@ pub enum Write {
         /// Its name.
         name: String,
     },
+}
+
+impl Write {
+    /// The uid of the object that is written, if it exists already.
+    #[must_use]
+    pub fn object_uid(&self) -> Option<&str> {
+        let seen = match self {
+            Write::LabelDeployment { deployment, .. } | Write::PauseDeployment { deployment, .. } => {
+                deployment
+            }
+            Write::ScaleReplicaSet { replica_set, .. }
+            | Write::ReleaseReplicaSet { replica_set, .. }
+            | Write::DeleteReplicaSet { replica_set }
+            | Write::UnlabelReplicaSet { replica_set } => replica_set,
+            Write::PinService { service, .. } | Write::DeleteService { service } => service,
+            Write::SetBackends { route, .. } => route,
+            Write::AddFinalizer
+            | Write::RemoveFinalizer
+            | Write::CreateReplicaSet { .. }
+            | Write::CreateCanaryService { .. }
+            | Write::CreateRun { .. }
+            | Write::RecordRun { .. }
+            | Write::DeleteRun { .. } => return None,
+        };
+        Some(&seen.uid)
+    }
+}
+
+/// A live read that the engine asks for because the World says [`super::world::Look::Unknown`].
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Inquiry {
+    /// `GET` the Deployment of a component.
+    Deployment(String),
+    /// `LIST` the ReplicaSets that the selector of the component's Deployment matches.
+    ReplicaSets(String),
+    /// `GET` the Service of the component's callers.
+    Service(String),
+    /// `GET` the Service of the component's canary.
+    CanaryService(String),
+    /// `LIST` the pods that the component's Service selects, and name one that the Deployment does not select.
+    ForeignPod(String),
 }
 
 /// A query that is due.
@@ -261,13 +318,5 @@ impl Reason {
                 | Reason::Stalled
                 | Reason::ProgressDeadlineExceeded
         )
-    }
-}
-
-impl Answer {
-    /// Whether the metric server answered properly, whatever the answer is worth.
-    #[must_use]
-    pub const fn is_answer(&self) -> bool {
-        !matches!(self, Answer::Failed(_))
     }
 }

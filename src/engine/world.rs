@@ -22,6 +22,8 @@ pub struct World {
     pub asking: BTreeSet<(String, String)>,
     /// Term of this leader.
     pub epoch: i64,
+    /// Names of the metric sources that the Rollout's namespace may ask.
+    pub metric_sources: BTreeSet<String>,
     /// Whether the admission policy that pauses changed Deployments is served and bound.
     pub policy_active: bool,
 }
@@ -115,6 +117,8 @@ pub struct DeploymentSeen {
     pub rollout_label: Option<String>,
     /// `spec.paused`.
     pub paused: bool,
+    /// Whether the pause is ours: it carries the annotation `palier.dev/intercepted`.
+    pub is_intercepted: bool,
     /// `spec.replicas`.
     pub replicas: i32,
     /// Whether `spec.strategy.type` is `Recreate`.
@@ -157,6 +161,8 @@ pub struct ReplicaSetSeen {
     pub at: Seen,
     /// Whether it is being deleted.
     pub deleting: bool,
+    /// Whether it carries our label with this Rollout's name.
+    pub is_labelled: bool,
     /// Uid of the controlling owner.
     pub owner_uid: Option<String>,
     /// Value of its `pod-template-hash` label.

@@ -1,0 +1,131 @@
+//! A person's word on a run. Each action is obeyed or refused once; its uid is remembered with the run.
+
+use crate::api::{ActionKind, Outcome, RolloutActionSpec, RunIntent, Stage};
+
+use super::plan::Reason;
+use super::release;
+use super::turn::{RECORD_MAX, Turn, takes_part};
+
+/// Takes every action that speaks of the present run and was not taken yet, oldest first.
+pub(super) fn take(turn: &mut Turn<'_>) {
+    let number = turn.run_number();
+    for seen in &turn.world.actions {
+        let is_new = |run: &crate::api::RunStatus| !run.handled_actions.contains(&seen.uid);
+        if seen.action.run != number || !turn.run().is_some_and(is_new) {
+            continue;
+        }
+        let Some(run) = turn.status.run.as_mut() else { return };
+        if run.handled_actions.len() >= RECORD_MAX {
+            // A run that was acted upon so often takes nothing but its end: forgetting one would obey it again.
+            return;
+        }
+        run.handled_actions.push(seen.uid.clone());
+        let by = in_words(&seen.action);
+        match obey(turn, &seen.action) {
+            Ok(()) => turn.happen("", Reason::ActionTaken, by),
+            Err(why) => turn.happen("", Reason::ActionRefused, format!("{by} — refused: {why}")),
+        }
+    }
+}
+
+fn in_words(action: &RolloutActionSpec) -> String {
+    let word = match (action.action, action.full) {
+        (ActionKind::Abort, _) => "abort",
+        (ActionKind::Promote, false) => "promote",
+        (ActionKind::Promote, true) => "promote in full",
+        (ActionKind::Pause, _) => "pause",
+        (ActionKind::Resume, _) => "resume",
+        (ActionKind::Retry, _) => "retry",
+    };
+    let who = match &action.requested_by {
+        Some(requester) => format!("by {}", requester.user),
+        None => "by somebody the API server did not attest".to_owned(),
+    };
+    if action.reason.is_empty() {
+        format!("{word} {who}")
+    } else {
+        format!("{word} {who}: {}", action.reason)
+    }
+}
+
+fn obey(turn: &mut Turn<'_>, action: &RolloutActionSpec) -> Result<(), &'static str> {
+    if action.action == ActionKind::Retry {
+        return retry(turn);
+    }
+    match turn.intent() {
+        None => return Err("the run has ended"),
+        Some(RunIntent::RollBack) => return Err("the run is being rolled back"),
+        Some(RunIntent::Adopt) => {
+            return Err("the canary is being adopted: change the Deployment's template to go back");
+        }
+        Some(RunIntent::Release) => {}
+    }
+    match action.action {
+        ActionKind::Abort => {
+            let why = in_words(action);
+            turn.roll_back(Outcome::RolledBack, Reason::RollbackStarted, "", &why);
+            Ok(())
+        }
+        ActionKind::Promote => promote(turn, action.full),
+        ActionKind::Pause => set_paused(turn, true),
+        ActionKind::Resume => set_paused(turn, false),
+        ActionKind::Retry => Ok(()),
+    }
+}
+
+fn set_paused(turn: &mut Turn<'_>, paused: bool) -> Result<(), &'static str> {
+    let now = turn.now;
+    let Some(run) = turn.run_on() else { return Err("the run has ended") };
+    if run.paused == paused {
+        return Err(if paused { "the run is paused already" } else { "the run is not paused" });
+    }
+    run.paused = paused;
+    if !paused {
+        // The time under a pause is nobody's fault: the progress deadline starts anew.
+        for component in turn.status.components.iter_mut().filter(|c| takes_part(c)) {
+            component.since = Some(now);
+        }
+    }
+    Ok(())
+}
+
+/// Ends the present bake as if it were earned; in full, all that is left of the phases.
+fn promote(turn: &mut Turn<'_>, in_full: bool) -> Result<(), &'static str> {
+    let Some(run) = turn.run_on() else { return Err("the run has ended") };
+    run.paused = false;
+    if in_full {
+        run.promoted_in_full = true;
+        return Ok(());
+    }
+    let mut is_any = false;
+    turn.for_each(|turn, component, part| {
+        let phases = &turn.world.rollout.spec.phases;
+        let index = component.phase_index.and_then(|index| usize::try_from(index).ok());
+        if let Some(phase) =
+            index.and_then(|index| phases.get(index)).filter(|_| component.stage == Stage::Baking)
+        {
+            is_any = true;
+            for gate in &mut component.gates {
+                gate.tripped = false;
+            }
+            release::leave_phase(turn, component, part, phase);
+        }
+    });
+    if is_any {
+        Ok(())
+    } else {
+        Err("no phase is baking now: its canary pods or its weight are still being prepared")
+    }
+}
+
+/// Forgets that the template was rejected: it is tried again in a new run.
+fn retry(turn: &mut Turn<'_>) -> Result<(), &'static str> {
+    if turn.intent().is_some() {
+        return Err("the run is still on: abort it first");
+    }
+    let mut is_any = false;
+    for component in turn.status.components.iter_mut().filter(|c| c.stage == Stage::RolledBack) {
+        is_any |= component.rejected.take().is_some();
+    }
+    if is_any { Ok(()) } else { Err("nothing was rolled back that could be tried again") }
+}

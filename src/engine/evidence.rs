@@ -1,0 +1,272 @@
+//! The proof of a phase: which gates are asked when, what their answers add up to, and how much bake time is earned.
+//!
+//! Bake time is time *proven clean*: it runs from one moment at which every gate passed to the next. Time with a failing
+//! evaluation, without evidence, with the weight not in force or under a pause is not counted, and what was earned before
+//! it is kept.
+
+use std::collections::BTreeSet;
+
+use jiff::Timestamp;
+
+use crate::api::{
+    BakeStatus, ComponentStatus, Gate, GateStatus, NoDataThen, OnFailure, Phase, Span, Verdict,
+};
+
+use super::gates::{due_at, evidence_key, fold, no_data_deadline};
+use super::plan::{Measurement, Reason};
+use super::query::{Variables, pods_pattern, substitute};
+use super::turn::{Part, Turn, after, between};
+
+/// How much longer than two intervals may pass between two evaluations that prove the time between them.
+const SLACK: Span = Span::seconds(15);
+/// The longest step in which time without gates is counted: a clock that jumps ahead earns no more than this.
+const UNGATED_STEP_MIN: Span = Span::seconds(60);
+
+/// A gate that asks for something to be done.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Trip {
+    /// What it asks for.
+    pub asks: OnFailure,
+    /// Why, in a sentence that names the gate.
+    pub why: String,
+}
+
+/// The gates that judge a component: the Rollout's, then its own.
+pub(super) fn gates_of<'w>(turn: &Turn<'w>, part: &Part<'w>) -> Vec<&'w Gate> {
+    let own = part.spec.map_or(&[][..], |component| &component.gates);
+    turn.world.rollout.spec.gates.iter().chain(own).collect()
+}
+
+/// Starts the proof of a phase whose weight is in force now.
+pub(super) fn begin(turn: &Turn<'_>, component: &mut ComponentStatus, part: &Part<'_>, phase: &Phase) {
+    component.bake = Some(BakeStatus { started_at: turn.now, earned: Span::ZERO, counted_until: None });
+    component.gates.clear();
+    align(turn, component, part, phase);
+}
+
+/// Gives every gate its evidence; evidence of another run, phase, revision, weight or definition is void, and the time
+/// that it had proven with it.
+fn align(turn: &Turn<'_>, component: &mut ComponentStatus, part: &Part<'_>, phase: &Phase) {
+    let (Some(bake), Some(canary)) = (component.bake.as_mut(), component.canary.as_ref()) else { return };
+    let had_gates = !component.gates.is_empty();
+    let mut aligned = Vec::new();
+    let mut is_void = false;
+    for gate in gates_of(turn, part) {
+        let key = evidence_key(
+            turn.run_number(),
+            &phase.name,
+            phase.traffic,
+            &canary.revision,
+            bake.started_at,
+            gate,
+        );
+        match component.gates.iter().find(|known| known.name == gate.name && known.key == key) {
+            Some(known) => aligned.push(known.clone()),
+            None => {
+                is_void |= had_gates || !bake.earned.is_zero();
+                aligned.push(GateStatus { name: gate.name.clone(), key, ..GateStatus::default() });
+            }
+        }
+    }
+    component.gates = aligned;
+    if is_void {
+        (bake.earned, bake.counted_until) = (Span::ZERO, None);
+    }
+}
+
+/// Takes in the answers that arrived and asks what is due. `phase` is the phase whose weight is in force.
+pub(super) fn gather(turn: &mut Turn<'_>, component: &mut ComponentStatus, part: &Part<'_>, phase: &Phase) {
+    align(turn, component, part, phase);
+    let Some(bake) = component.bake.clone() else { return };
+    let finish_at = bake.counted_until.map(|until| after(until, remaining(&bake, phase)));
+    for gate in gates_of(turn, part) {
+        let Some(at) = component.gates.iter().position(|status| status.name == gate.name) else { continue };
+        let before = component.gates[at].verdict;
+        let is_mine = |a: &&super::world::Answered| a.component == part.name && a.gate == gate.name;
+        for answered in turn.world.answers.iter().filter(is_mine) {
+            component.gates[at] = fold(gate, &component.gates[at], answered);
+        }
+        tell_evidence(turn, part, before, &component.gates[at]);
+        let due = due_at(gate, &component.gates[at], bake.started_at, finish_at);
+        let is_asking = turn.world.asking.contains(&(part.name.clone(), gate.name.clone()));
+        if is_asking {
+            continue;
+        }
+        if due > turn.now {
+            turn.wake(due);
+            continue;
+        }
+        ask(turn, component, part, phase, (gate, at));
+    }
+}
+
+fn tell_evidence(turn: &mut Turn<'_>, part: &Part<'_>, before: Verdict, status: &GateStatus) {
+    let is_blind = |verdict: Verdict| matches!(verdict, Verdict::NoData | Verdict::Error);
+    if is_blind(status.verdict) && !is_blind(before) {
+        let message = format!("gate {} has no evidence, the run holds: {}", status.name, status.message);
+        turn.happen(&part.name, Reason::EvidenceMissing, message);
+    }
+    if is_blind(before) && matches!(status.verdict, Verdict::Pass | Verdict::Fail) {
+        let message = format!("gate {} has evidence again: {}", status.name, status.message);
+        turn.happen(&part.name, Reason::EvidenceBack, message);
+    }
+}
+
+fn ask(
+    turn: &mut Turn<'_>,
+    component: &mut ComponentStatus,
+    part: &Part<'_>,
+    phase: &Phase,
+    (gate, at): (&Gate, usize),
+) {
+    let (Some(canary), Some(stable)) = (component.canary.as_ref(), component.stable.as_ref()) else { return };
+    let variables = Variables {
+        namespace: turn.world.rollout.namespace.clone(),
+        rollout: turn.world.rollout.at.name.clone(),
+        component: part.name.clone(),
+        phase: phase.name.clone(),
+        window: gate.window,
+        canary_pods: pods_pattern(&canary.replica_set),
+        stable_pods: pods_pattern(&stable.replica_set),
+        canary_revision: canary.revision.clone(),
+        stable_revision: stable.revision.clone(),
+        service: part.refs.service.clone(),
+        route: part.refs.routes.first().map(|(_, name)| name.clone()),
+    };
+    let key = component.gates[at].key.clone();
+    match substitute(&gate.prometheus.query, &variables) {
+        Ok(query) => turn.measure(Measurement {
+            component: part.name.clone(),
+            gate: gate.name.clone(),
+            key,
+            source: gate.prometheus.source.clone(),
+            query,
+        }),
+        Err(error) => {
+            // Checked before the run; an edit since then is no evidence, and says so.
+            let status = &mut component.gates[at];
+            status.verdict = Verdict::Error;
+            status.message = super::turn::clip(&error.to_string(), 256);
+            status.evaluated_at = Some(turn.now);
+            status.no_data_since.get_or_insert(turn.now);
+            turn.wake(after(turn.now, gate.interval));
+        }
+    }
+}
+
+/// What the gates of a component ask for: the strongest, if any does.
+pub(super) fn trip_of(turn: &mut Turn<'_>, component: &ComponentStatus, part: &Part<'_>) -> Option<Trip> {
+    let mut strongest: Option<Trip> = None;
+    for gate in gates_of(turn, part) {
+        let Some(status) = component.gates.iter().find(|status| status.name == gate.name) else { continue };
+        let trip = if status.tripped {
+            Some(Trip { asks: gate.on_failure, why: failed_in_words(gate, status) })
+        } else {
+            no_data_trip(turn, gate, status)
+        };
+        if let Some(trip) = trip.filter(|trip| strongest.as_ref().is_none_or(|known| trip.asks > known.asks))
+        {
+            strongest = Some(trip);
+        }
+    }
+    strongest
+}
+
+fn no_data_trip(turn: &mut Turn<'_>, gate: &Gate, status: &GateStatus) -> Option<Trip> {
+    if gate.on_failure == OnFailure::Notify || gate.on_no_data.then == NoDataThen::Hold {
+        return None;
+    }
+    let deadline = no_data_deadline(gate, status)?;
+    if deadline > turn.now {
+        turn.wake(deadline);
+        return None;
+    }
+    let why =
+        format!("gate {} had no evidence for {}: {}", gate.name, gate.on_no_data.deadline, status.message);
+    Some(Trip { asks: OnFailure::FullRollback, why })
+}
+
+fn failed_in_words(gate: &Gate, status: &GateStatus) -> String {
+    let times = match status.consecutive_failures {
+        0 | 1 => String::new(),
+        n => format!(", {n} times in a row"),
+    };
+    format!("gate {} failed{times}: {}", gate.name, status.message)
+}
+
+/// Counts the time that was proven since the last count. `in_force` says whether the weight is.
+pub(super) fn count(
+    turn: &mut Turn<'_>,
+    component: &mut ComponentStatus,
+    part: &Part<'_>,
+    phase: &Phase,
+    in_force: bool,
+) {
+    let gates: Vec<&Gate> =
+        gates_of(turn, part).into_iter().filter(|g| g.on_failure != OnFailure::Notify).collect();
+    let is_counting = in_force && !turn.is_paused();
+    let clean_until = if is_counting { clean_until(&gates, &component.gates, turn.now) } else { None };
+    let Some(bake) = component.bake.as_mut() else { return };
+    let step_max = match gates.iter().map(|gate| gate.interval).max() {
+        Some(interval) => Span::millis(interval.as_millis() * 2 + SLACK.as_millis()),
+        None => UNGATED_STEP_MIN.max(Span::millis(phase.bake_time.as_millis() / 60)),
+    };
+    if let (Some(until), Some(from)) = (clean_until, bake.counted_until) {
+        let step = between(from, until).min(step_max);
+        bake.earned = Span::millis(bake.earned.as_millis() + step.as_millis());
+    }
+    bake.counted_until = clean_until;
+    if gates.is_empty() && is_counting {
+        let rest = remaining(bake, phase);
+        if !rest.is_zero() {
+            turn.wake_after(rest.min(Span::millis(step_max.as_millis() / 2)));
+        }
+    }
+}
+
+/// Until when every gate is known to have passed; `None` if one does not pass.
+fn clean_until(gates: &[&Gate], statuses: &[GateStatus], now: Timestamp) -> Option<Timestamp> {
+    let mut until = None::<Timestamp>;
+    for gate in gates {
+        let status = statuses.iter().find(|status| status.name == gate.name)?;
+        if status.verdict != Verdict::Pass || status.tripped {
+            return None;
+        }
+        let passed_at = status.evaluated_at?;
+        until = Some(until.map_or(passed_at, |known| known.min(passed_at)));
+    }
+    Some(until.unwrap_or(now))
+}
+
+/// Whether the phase is earned: all of its time is proven, and every gate passed often enough and passes now.
+pub(super) fn is_earned(
+    turn: &Turn<'_>,
+    component: &ComponentStatus,
+    part: &Part<'_>,
+    phase: &Phase,
+) -> bool {
+    let Some(bake) = component.bake.as_ref() else { return false };
+    let gates = gates_of(turn, part).into_iter().filter(|gate| gate.on_failure != OnFailure::Notify);
+    let has_passed = |gate: &Gate| {
+        let status = component.gates.iter().find(|status| status.name == gate.name);
+        status.is_some_and(|s| s.verdict == Verdict::Pass && !s.tripped && s.passes >= gate.min_evaluations)
+    };
+    bake.counted_until.is_some() && remaining(bake, phase).is_zero() && gates.into_iter().all(has_passed)
+}
+
+/// Bake time that is still to be earned.
+pub(super) fn remaining(bake: &BakeStatus, phase: &Phase) -> Span {
+    Span::millis(phase.bake_time.as_millis() - bake.earned.as_millis())
+}
+
+/// The names of gates that keep the bake from going on, for people.
+pub(super) fn blocking(component: &ComponentStatus, gates: &[&Gate]) -> BTreeSet<String> {
+    let blocks = |gate: &&&Gate| {
+        gate.on_failure != OnFailure::Notify
+            && component
+                .gates
+                .iter()
+                .any(|s| s.name == gate.name && (s.tripped || s.verdict != Verdict::Pass))
+    };
+    gates.iter().filter(blocks).map(|gate| gate.name.clone()).collect()
+}

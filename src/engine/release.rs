@@ -1,0 +1,409 @@
+//! A run on its way to the canary revisions: prepare, raise, bake, phase by phase.
+
+use crate::api::{ComponentStatus, EarnedPhase, OnFailure, Outcome, Phase, RunIntent, Stage};
+
+use super::borrow::{self, Pin, RoutesState, SetState};
+use super::evidence;
+use super::plan::Reason;
+use super::turn::{Part, Turn, after, between, enter, takes_part};
+use super::world::DeploymentSeen;
+use super::{Weight, rest};
+use crate::api::Span;
+
+/// The shortest time between two corrections of a route that somebody else writes too: no fight.
+const MEND_EVERY: Span = Span::seconds(10);
+/// A foreign change is told again after this time at the earliest.
+const TELL_EVERY: Span = Span::seconds(600);
+
+/// One step of a run that goes forward.
+pub(super) fn advance(turn: &mut Turn<'_>) {
+    turn.for_each(|turn, component, part| {
+        if takes_part(component) {
+            watch_template(turn, component, part);
+        }
+    });
+    turn.for_each(|turn, component, part| {
+        if takes_part(component) {
+            judge(turn, component, part);
+        }
+    });
+    if turn.intent() != Some(RunIntent::Release) {
+        return;
+    }
+    turn.for_each(|turn, component, part| {
+        if turn.intent() != Some(RunIntent::Release) {
+            // Another component has just turned the run back.
+        } else if takes_part(component) {
+            step(turn, component, part);
+        } else {
+            rest::settle(turn, component, part);
+        }
+    });
+    let mut taking_part = turn.status.components.iter().filter(|c| takes_part(c)).peekable();
+    let is_earned = taking_part.peek().is_some() && taking_part.all(|c| c.stage == Stage::Baked);
+    if turn.intent() == Some(RunIntent::Release) && is_earned && !turn.is_paused() {
+        begin_adoption(turn);
+    }
+}
+
+/// Every phase of every component is earned: the canary revisions become the Deployments' own.
+pub(super) fn begin_adoption(turn: &mut Turn<'_>) {
+    let now = turn.now;
+    if let Some(run) = turn.run_on() {
+        run.intent = RunIntent::Adopt;
+        run.ends_as = Some(Outcome::Completed);
+        "every phase was earned".clone_into(&mut run.reason);
+    }
+    for component in turn.status.components.iter_mut().filter(|c| takes_part(c)) {
+        component.target_weight = 100;
+        enter(component, Stage::Adopting, now);
+    }
+    turn.happen(
+        "",
+        Reason::Promoting,
+        "every phase was earned: the canary becomes the Deployment's own".to_owned(),
+    );
+}
+
+/// A changed template ends the run: another one supersedes it, the former one withdraws it.
+fn watch_template(turn: &mut Turn<'_>, component: &ComponentStatus, part: &Part<'_>) {
+    if part.seen.deployment.is_missing() {
+        let why = format!("the Deployment {} is gone", part.refs.workload);
+        return turn.roll_back(Outcome::RolledBack, Reason::RollbackStarted, &part.name, &why);
+    }
+    if part.spec.is_none() || part.spec.is_some_and(|spec| spec.workload_ref.name != component.workload) {
+        let why = format!("the component {} left the Rollout", part.name);
+        return turn.roll_back(Outcome::Superseded, Reason::Superseded, &part.name, &why);
+    }
+    let (Some(deployment), Some(canary)) = (part.seen.deployment.found(), component.canary.as_ref()) else {
+        return;
+    };
+    if deployment.revision == canary.revision {
+        return;
+    }
+    if component.stable.as_ref().is_some_and(|stable| stable.revision == deployment.revision) {
+        let why = "the former template was put back";
+        turn.roll_back(Outcome::Withdrawn, Reason::Withdrawn, &part.name, why);
+    } else {
+        let why = format!("another template came ({} instead of {})", deployment.revision, canary.revision);
+        turn.roll_back(Outcome::Superseded, Reason::Superseded, &part.name, &why);
+    }
+}
+
+/// Takes in evidence and obeys a gate that tripped. Runs in every stage in which the canary has traffic.
+fn judge(turn: &mut Turn<'_>, component: &mut ComponentStatus, part: &Part<'_>) {
+    let Some(phase) = phase_in_force(turn, component) else { return };
+    let was_tripped: Vec<String> = tripped(component);
+    evidence::gather(turn, component, part, &phase);
+    let Some(trip) = evidence::trip_of(turn, component, part) else { return };
+    if trip.asks == OnFailure::FullRollback {
+        turn.roll_back(Outcome::RolledBack, Reason::RollbackStarted, &part.name, &trip.why);
+    } else if tripped(component) != was_tripped {
+        turn.happen(&part.name, Reason::GateFailed, trip.why);
+    }
+}
+
+fn tripped(component: &ComponentStatus) -> Vec<String> {
+    component.gates.iter().filter(|gate| gate.tripped).map(|gate| gate.name.clone()).collect()
+}
+
+/// The phase whose proof is under way: the present one while it bakes, else the last one earned.
+fn phase_in_force(turn: &Turn<'_>, component: &ComponentStatus) -> Option<Phase> {
+    component.bake.as_ref()?;
+    let phases = &turn.world.rollout.spec.phases;
+    let index = usize::try_from(component.phase_index?).ok()?;
+    let is_before = matches!(component.stage, Stage::Preparing | Stage::Raising);
+    phases.get(if is_before { index.checked_sub(1)? } else { index }).cloned()
+}
+
+/// The present phase: the first one that is not earned. An edit of the phases keeps what is earned of them.
+fn present_phase(turn: &Turn<'_>, component: &mut ComponentStatus) -> (usize, Phase) {
+    let phases = &turn.world.rollout.spec.phases;
+    let is_same = |(earned, phase): &(&EarnedPhase, &Phase)| {
+        earned.name == phase.name && earned.traffic == phase.traffic
+    };
+    let kept = component.earned.iter().zip(phases).take_while(is_same).count();
+    component.earned.truncate(kept);
+    let last = phases.len().saturating_sub(1);
+    let in_full = turn.run().is_some_and(|run| run.promoted_in_full);
+    let index = if in_full { last } else { kept.min(last) };
+    // The schema asks for at least one phase; without any, everything at once with no bake would be the worst reading.
+    let phase = phases.get(index).cloned().unwrap_or(Phase {
+        name: "pilot".into(),
+        traffic: 1,
+        bake_time: Span::seconds(600),
+    });
+    (index, phase)
+}
+
+fn step(turn: &mut Turn<'_>, component: &mut ComponentStatus, part: &Part<'_>) {
+    let Some(deployment) = part.seen.deployment.found() else {
+        return turn.look(super::plan::Inquiry::Deployment(part.name.clone()));
+    };
+    rest::hold_deployment(turn, part, deployment);
+    let before = component.phase_index;
+    let (index, phase) = present_phase(turn, component);
+    component.phase_index = i32::try_from(index).ok();
+    let is_moved = before != component.phase_index || component.target_weight != phase.traffic;
+    if is_moved
+        && matches!(component.stage, Stage::Raising | Stage::Baking | Stage::Baked)
+        && !is_next(component, &phase)
+    {
+        // The phases were edited, or a person ended them all: what is in force is not what is to be proven.
+        component.bake = None;
+        component.gates.clear();
+        enter(component, Stage::Preparing, turn.now);
+    }
+    if let Some(weight) = borrow::weight_in_force(turn, component, part) {
+        component.weight = weight.percent();
+    }
+    lose_no_request(turn, component, part, deployment);
+    if component.stage == Stage::Preparing {
+        prepare(turn, component, part, deployment, &phase);
+    }
+    match component.stage {
+        Stage::Raising => raise(turn, component, part, deployment, &phase),
+        Stage::Baking | Stage::Baked => bake(turn, component, part, deployment, &phase),
+        _ => {}
+    }
+}
+
+/// Whether the component is where the phase wants it.
+fn is_next(component: &ComponentStatus, phase: &Phase) -> bool {
+    component.target_weight == phase.traffic
+}
+
+/// Without a single canary pod ready, traffic goes back to stable at once; the phase is prepared anew.
+fn lose_no_request(
+    turn: &mut Turn<'_>,
+    component: &mut ComponentStatus,
+    part: &Part<'_>,
+    deployment: &DeploymentSeen,
+) {
+    let has_traffic = component.target_weight > 0 && !part.is_by_pods();
+    let set = borrow::canary_set(component, part);
+    let is_dead = set.is_none_or(|set| set.is_observed && set.available == 0);
+    if has_traffic && is_dead && deployment.available_replicas > 0 && component.stage != Stage::Preparing {
+        component.target_weight = 0;
+        component.bake = None;
+        component.gates.clear();
+        enter(component, Stage::Preparing, turn.now);
+        let why = "no canary pod is ready: traffic goes back to stable until one is";
+        turn.happen(&part.name, Reason::GateFailed, why.to_owned());
+    }
+}
+
+/// Canary pods of the phase's size start; what is in force stays in force.
+fn prepare(
+    turn: &mut Turn<'_>,
+    component: &mut ComponentStatus,
+    part: &Part<'_>,
+    deployment: &DeploymentSeen,
+    phase: &Phase,
+) {
+    if deployment.replicas == 0 {
+        "the Deployment is scaled to 0: the run waits for pods".clone_into(&mut component.message);
+        return;
+    }
+    let is_kept = keep_in_force(turn, component, part);
+    if !borrow::ensure_canary_service(turn, component, part) || !is_kept {
+        "the Service is being pinned to stable".clone_into(&mut component.message);
+        return give_up_late(turn, component, part);
+    }
+    let weight = Weight::clamped(phase.traffic);
+    let size = borrow::size_for(part, deployment, weight.max(Weight::clamped(component.target_weight)));
+    match borrow::ensure_set(turn, component, part, size) {
+        SetState::Ready if turn.is_paused() => "paused".clone_into(&mut component.message),
+        SetState::Ready => {
+            component.target_weight = phase.traffic;
+            component.message.clear();
+            enter(component, Stage::Raising, turn.now);
+        }
+        SetState::Changing => {
+            "canary pods are being started".clone_into(&mut component.message);
+            give_up_late(turn, component, part);
+        }
+        SetState::Starting(ready) => {
+            component.message = format!("{ready} of {size} canary pods are ready");
+            give_up_late(turn, component, part);
+        }
+    }
+}
+
+/// Keeps pins and weights as `target_weight` says. True when they are in force, or nothing has to be.
+fn keep_in_force(turn: &mut Turn<'_>, component: &mut ComponentStatus, part: &Part<'_>) -> bool {
+    let weight = Weight::clamped(component.target_weight);
+    let is_pinned = keep_pin(turn, component, part, weight);
+    // Before the first raise the routes are as they were found: nothing is looked after.
+    if component.bake.is_none() && weight.is_zero() && !borrow::routes_differ(turn, component, part, weight) {
+        return is_pinned;
+    }
+    let routes = mend_routes(turn, component, part, weight);
+    is_pinned && routes == RoutesState::InForce
+}
+
+/// Pins callers of the Service to the revision that has most of the say: stable, and the canary only at 100 %.
+fn keep_pin(turn: &mut Turn<'_>, component: &ComponentStatus, part: &Part<'_>, weight: Weight) -> bool {
+    let to = if weight.is_full() && component.weight == 100 { &component.canary } else { &component.stable };
+    to.as_ref().is_some_and(|revision| borrow::ensure_pin(turn, part, &Pin::To(revision)))
+}
+
+/// Writes the weights, but not against somebody who writes them too: at most once per [`MEND_EVERY`].
+fn mend_routes(
+    turn: &mut Turn<'_>,
+    component: &mut ComponentStatus,
+    part: &Part<'_>,
+    weight: Weight,
+) -> RoutesState {
+    let was_in_force = component.bake.is_some();
+    if !was_in_force || !borrow::routes_differ(turn, component, part, weight) {
+        return borrow::ensure_routes(turn, component, part, weight);
+    }
+    // More than was earned is taken back at once, whoever gave it.
+    let is_more = borrow::weight_said(turn, part) > weight;
+    let quiet_until = component.route_mended_at.map(|at| after(at, MEND_EVERY));
+    if let Some(until) = quiet_until.filter(|until| *until > turn.now && !is_more) {
+        turn.wake(until);
+        return RoutesState::Written;
+    }
+    if component.route_mended_at.is_none_or(|at| between(at, turn.now) >= TELL_EVERY) {
+        let message = "somebody else changed the weights of a route: they are put right at most every 10 s. \
+                       If Git holds them, exclude the field manager 'palier' there"
+            .to_owned();
+        turn.happen(&part.name, Reason::ForeignChange, message);
+    }
+    component.route_mended_at = Some(turn.now);
+    borrow::ensure_routes(turn, component, part, weight)
+}
+
+/// The phase's weight is put in force; only then its bake starts.
+fn raise(
+    turn: &mut Turn<'_>,
+    component: &mut ComponentStatus,
+    part: &Part<'_>,
+    deployment: &DeploymentSeen,
+    phase: &Phase,
+) {
+    let weight = Weight::clamped(component.target_weight);
+    let size = borrow::size_for(part, deployment, weight);
+    if borrow::ensure_set(turn, component, part, size.max(component.canary_replicas)) != SetState::Ready {
+        return give_up_late(turn, component, part);
+    }
+    let is_accepted = match borrow::ensure_routes(turn, component, part, weight) {
+        RoutesState::InForce => true,
+        RoutesState::Written | RoutesState::Pending => {
+            component.message = format!("waiting until {weight} is accepted by the gateway");
+            false
+        }
+        RoutesState::Refused(why) => {
+            component.message = format!("a gateway refuses {why}");
+            false
+        }
+        RoutesState::Gone(what) => {
+            component.message = format!("{what} is gone");
+            false
+        }
+    };
+    let is_pinned = is_accepted && keep_pin(turn, component, part, weight);
+    let has_moved = || {
+        let canary = component.canary.as_ref();
+        part.is_by_pods()
+            || !weight.is_full()
+            || canary.is_some_and(|canary| borrow::serves_only(part, canary, 1))
+    };
+    if !is_pinned || !has_moved() {
+        return give_up_late(turn, component, part);
+    }
+    component.message.clear();
+    evidence::begin(turn, component, part, phase);
+    enter(component, Stage::Baking, turn.now);
+    let message = if phase.bake_time.is_zero() {
+        format!("{} is in force ({})", weight, phase.name)
+    } else {
+        format!("{} is in force ({}): baking for {}", weight, phase.name, phase.bake_time)
+    };
+    turn.happen(&part.name, Reason::PhaseReached, message);
+    evidence::gather(turn, component, part, phase);
+    evidence::count(turn, component, part, phase, true);
+    earn(turn, component, part, deployment, phase);
+}
+
+/// The phase proves itself.
+fn bake(
+    turn: &mut Turn<'_>,
+    component: &mut ComponentStatus,
+    part: &Part<'_>,
+    deployment: &DeploymentSeen,
+    phase: &Phase,
+) {
+    let in_force = keep_in_force(turn, component, part);
+    let size = borrow::size_for(part, deployment, Weight::clamped(component.target_weight));
+    let set = borrow::ensure_set(turn, component, part, size);
+    component.message = match set {
+        SetState::Ready if in_force => String::new(),
+        SetState::Ready => "the weight is not in force: the bake stands still".to_owned(),
+        SetState::Changing => "canary pods follow the size of the Deployment".to_owned(),
+        SetState::Starting(ready) => {
+            format!("{ready} of {size} canary pods are ready: the bake stands still")
+        }
+    };
+    let is_full = matches!(set, SetState::Ready | SetState::Changing);
+    evidence::count(turn, component, part, phase, in_force && is_full);
+    earn(turn, component, part, deployment, phase);
+}
+
+/// Ends the bake of a phase that is earned.
+fn earn(
+    turn: &mut Turn<'_>,
+    component: &mut ComponentStatus,
+    part: &Part<'_>,
+    deployment: &DeploymentSeen,
+    phase: &Phase,
+) {
+    let in_full = turn.run().is_some_and(|run| run.promoted_in_full);
+    let is_earned = in_full || evidence::is_earned(turn, component, part, phase);
+    if component.stage != Stage::Baking || turn.is_paused() || !is_earned {
+        return;
+    }
+    leave_phase(turn, component, part, phase);
+    if component.stage == Stage::Preparing {
+        let (index, next) = present_phase(turn, component);
+        component.phase_index = i32::try_from(index).ok();
+        prepare(turn, component, part, deployment, &next);
+        if component.stage == Stage::Raising {
+            raise(turn, component, part, deployment, &next);
+        }
+    }
+}
+
+/// Notes a phase as earned and goes on to the next, or to the wait for the others.
+pub(super) fn leave_phase(
+    turn: &mut Turn<'_>,
+    component: &mut ComponentStatus,
+    part: &Part<'_>,
+    phase: &Phase,
+) {
+    component.earned.push(EarnedPhase { name: phase.name.clone(), traffic: phase.traffic });
+    turn.happen(
+        &part.name,
+        Reason::PhaseEarned,
+        format!("phase {} ({} %) is earned", phase.name, phase.traffic),
+    );
+    let is_last = turn.world.rollout.spec.phases.last().is_some_and(|last| last.name == phase.name);
+    enter(component, if is_last { Stage::Baked } else { Stage::Preparing }, turn.now);
+}
+
+/// Rolls back when the present stage has lasted longer than the progress deadline. A pause stops that clock.
+fn give_up_late(turn: &mut Turn<'_>, component: &ComponentStatus, part: &Part<'_>) {
+    let Some(since) = component.since.filter(|_| !turn.is_paused()) else { return };
+    let deadline = after(since, turn.world.rollout.spec.progress_deadline);
+    if turn.now < deadline {
+        return turn.wake(deadline);
+    }
+    let why = format!(
+        "no progress for {}: {}",
+        turn.world.rollout.spec.progress_deadline,
+        if component.message.is_empty() { "canary pods are not ready" } else { &component.message }
+    );
+    turn.roll_back(Outcome::RolledBack, Reason::ProgressDeadlineExceeded, &part.name, &why);
+}

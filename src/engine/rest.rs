@@ -1,0 +1,324 @@
+//! Between runs: keep the Deployments ready to be intercepted, notice a new template, start the run.
+
+use crate::api::{
+    ComponentStatus, FoundRoute, Interception, ReleasedComponent, Revision, RunIntent, RunStatus, Stage,
+};
+
+use super::checks::{self, Checked};
+use super::plan::{Inquiry, Reason, Write};
+use super::references::references;
+use super::revision::pod_hash_of;
+use super::route::Backends;
+use super::turn::{Part, Turn, enter};
+use super::world::{DeploymentSeen, Look, ReplicaSetSeen};
+use crate::api::Span;
+
+/// How often something that is wrong is looked at again.
+const LOOK_AGAIN: Span = Span::seconds(30);
+
+/// Whether Deployments stay paused between runs.
+pub(super) fn is_at_rest_mode(turn: &Turn<'_>) -> bool {
+    match turn.world.rollout.spec.interception {
+        Interception::AtRest => true,
+        Interception::Admission => false,
+        Interception::Auto => !turn.world.policy_active,
+    }
+}
+
+/// No run is on: keep everything as it should be at rest and start a run when a template changed.
+pub(super) fn keep(turn: &mut Turn<'_>) {
+    let needs_check = needs_check(turn);
+    turn.for_each(|turn, component, part| {
+        let is_here = part.spec.is_some() && !leaves_workload(component, part);
+        if is_here && (needs_check || has_new_template(component, part)) {
+            match checks::check(turn, part) {
+                Checked::Sound => {}
+                Checked::Looking => turn.is_checked = false,
+                Checked::Unsound(problem) => turn.stall(problem),
+            }
+        }
+    });
+    let is_sound = turn.is_checked && turn.problem.is_none();
+    let mut candidates = Vec::new();
+    turn.for_each(|turn, component, part| {
+        if part.spec.is_none() || leaves_workload(component, part) {
+            let_go_of_workload(turn, component, part);
+        } else if is_sound {
+            settle(turn, component, part);
+            if is_candidate(component, part) {
+                candidates.push(part.name.clone());
+            }
+        }
+    });
+    let in_spec =
+        |name: &str| turn.world.rollout.spec.components.iter().any(|component| component.name == name);
+    turn.status.components.retain(|component| !component.workload.is_empty() || in_spec(&component.name));
+    if turn.problem.is_some() {
+        turn.wake_after(LOOK_AGAIN);
+    } else if is_sound && !candidates.is_empty() && !turn.has_writes() && !turn.has_looks() {
+        start_run(turn, &candidates);
+    }
+}
+
+/// Whether the spec has to be checked against the cluster: once per generation, and until it is sound.
+fn needs_check(turn: &Turn<'_>) -> bool {
+    let status = &turn.world.rollout.status;
+    status.observed_generation != turn.world.rollout.generation
+        || status.state == crate::api::RolloutState::Stalled
+        || status.components.len() != turn.world.rollout.spec.components.len()
+}
+
+/// Whether the spec names another Deployment than the one we hold.
+fn leaves_workload(component: &ComponentStatus, part: &Part<'_>) -> bool {
+    let wanted = part.spec.map(|spec| spec.workload_ref.name.as_str());
+    !component.workload.is_empty() && wanted != Some(component.workload.as_str())
+}
+
+/// Takes our label and our pause off a Deployment that the Rollout has no more to do with, and forgets it.
+pub(super) fn let_go_of_workload(turn: &mut Turn<'_>, component: &mut ComponentStatus, part: &Part<'_>) {
+    let deployment = match &part.seen.deployment {
+        Look::Found(deployment) => deployment,
+        Look::Unknown if !component.workload.is_empty() => {
+            return turn.look(Inquiry::Deployment(part.name.clone()));
+        }
+        Look::Unknown | Look::Missing => return forget(component),
+    };
+    let is_stable = component.stable.as_ref().is_some_and(|stable| stable.revision == deployment.revision);
+    if deployment.paused && is_stable && deployment.is_intercepted {
+        return turn.write(Write::PauseDeployment { deployment: deployment.at.clone(), paused: false });
+    }
+    let labelled = part.seen.replica_sets.iter().filter(|set| set.is_labelled && !set.deleting);
+    let sets: Vec<_> = labelled.map(|set| set.at.clone()).collect();
+    for replica_set in &sets {
+        turn.write(Write::UnlabelReplicaSet { replica_set: replica_set.clone() });
+    }
+    if deployment.rollout_label.as_deref() == Some(turn.world.rollout.at.name.as_str()) {
+        // The label goes last: with it goes what we see of the workload.
+        if sets.is_empty() {
+            turn.write(Write::LabelDeployment { deployment: deployment.at.clone(), rollout: None });
+        }
+        return;
+    }
+    forget(component);
+}
+
+fn forget(component: &mut ComponentStatus) {
+    *component = ComponentStatus { name: component.name.clone(), ..ComponentStatus::default() };
+}
+
+/// Keeps one component at rest.
+pub(super) fn settle(turn: &mut Turn<'_>, component: &mut ComponentStatus, part: &Part<'_>) {
+    let Some(deployment) = part.seen.deployment.found() else {
+        if !part.seen.deployment.is_missing() {
+            turn.look(Inquiry::Deployment(part.name.clone()));
+        }
+        return;
+    };
+    part.refs.workload.clone_into(&mut component.workload);
+    component.desired_replicas = deployment.replicas;
+    if deployment.rollout_label.as_deref() != Some(turn.world.rollout.at.name.as_str()) {
+        let rollout = Some(turn.world.rollout.at.name.clone());
+        return turn.write(Write::LabelDeployment { deployment: deployment.at.clone(), rollout });
+    }
+    let stable_template = component.stable.as_ref().map(|stable| stable.template.clone());
+    if stable_template.as_ref() != Some(&deployment.template_hash) {
+        follow_native_roll(turn, component, part, deployment);
+    }
+    let Some(stable) = component.stable.clone() else { return };
+    if deployment.revision == stable.revision {
+        keep_pause(turn, component, deployment, &stable);
+    } else if !deployment.paused {
+        tell_not_intercepted(turn, component, part);
+    } else if component.rejected.as_ref() != Some(&deployment.revision) {
+        component.message.clear();
+    }
+}
+
+/// The Deployment's template is not that of the known stable ReplicaSet: it is new to us, restarted, or it rolled
+/// natively. When the Deployment controller has finished, what serves is stable.
+fn follow_native_roll(
+    turn: &mut Turn<'_>,
+    component: &mut ComponentStatus,
+    part: &Part<'_>,
+    deployment: &DeploymentSeen,
+) {
+    let is_new_version =
+        component.stable.as_ref().is_some_and(|stable| stable.revision != deployment.revision);
+    if is_new_version && deployment.paused {
+        return;
+    }
+    if !deployment.is_complete() {
+        "the Deployment is still rolling by itself: Palier waits for its end"
+            .clone_into(&mut component.message);
+        return;
+    }
+    if !part.seen.replica_sets_complete {
+        return turn.look(Inquiry::ReplicaSets(part.name.clone()));
+    }
+    let is_current = |set: &&ReplicaSetSeen| {
+        set.owner_uid.as_ref() == Some(&deployment.at.uid) && set.template_hash == deployment.template_hash
+    };
+    if let Some(set) =
+        part.seen.replica_sets.iter().filter(is_current).max_by_key(|set| (set.current, set.history_revision))
+    {
+        component.stable = Some(Revision {
+            revision: set.revision.clone(),
+            template: set.template_hash.clone(),
+            pod_hash: set.pod_hash.clone(),
+            replica_set: set.at.name.clone(),
+        });
+        component.message.clear();
+        // With another stable version the rejected one is history.
+        component.rejected = None;
+        if component.stage == Stage::RolledBack {
+            enter(component, Stage::Idle, turn.now);
+        }
+    }
+}
+
+/// The pause of a Deployment whose template is stable's.
+fn keep_pause(
+    turn: &mut Turn<'_>,
+    component: &mut ComponentStatus,
+    deployment: &DeploymentSeen,
+    stable: &Revision,
+) {
+    let set_pause = |turn: &mut Turn<'_>, paused| {
+        turn.write(Write::PauseDeployment { deployment: deployment.at.clone(), paused });
+    };
+    let is_restart = deployment.template_hash != stable.template;
+    let wants_pause = is_at_rest_mode(turn) && !is_restart;
+    if deployment.paused && deployment.is_intercepted && !wants_pause {
+        // Back from another template, no longer paused at rest, or a restart that waits to roll natively.
+        return set_pause(turn, false);
+    }
+    if !deployment.paused && wants_pause && deployment.is_complete() {
+        return set_pause(turn, true);
+    }
+    if component.stage == Stage::RolledBack {
+        enter(component, Stage::Idle, turn.now);
+        component.rejected = None;
+        component.canary = None;
+    }
+}
+
+fn tell_not_intercepted(turn: &mut Turn<'_>, component: &mut ComponentStatus, part: &Part<'_>) {
+    let message = "the template changed and the Deployment was not paused: it rolls by itself, without gates";
+    if component.message != message {
+        message.clone_into(&mut component.message);
+        turn.happen(&part.name, Reason::NotIntercepted, message.to_owned());
+    }
+}
+
+/// During a run: our label, and the pause, whoever takes them off.
+pub(super) fn hold_deployment(turn: &mut Turn<'_>, part: &Part<'_>, deployment: &DeploymentSeen) {
+    let rollout = turn.world.rollout.at.name.clone();
+    if deployment.rollout_label.as_deref() != Some(rollout.as_str()) {
+        turn.write(Write::LabelDeployment { deployment: deployment.at.clone(), rollout: Some(rollout) });
+    } else if !deployment.paused {
+        let message = format!(
+            "somebody resumed the Deployment {} during the run: it is paused again",
+            part.refs.workload
+        );
+        turn.happen(&part.name, Reason::ForeignChange, message);
+        turn.write(Write::PauseDeployment { deployment: deployment.at.clone(), paused: true });
+    }
+}
+
+/// Whether the Deployment holds a template that is neither stable's nor rejected.
+fn has_new_template(component: &ComponentStatus, part: &Part<'_>) -> bool {
+    let (Some(deployment), Some(stable)) = (part.seen.deployment.found(), component.stable.as_ref()) else {
+        return false;
+    };
+    deployment.revision != stable.revision && component.rejected.as_ref() != Some(&deployment.revision)
+}
+
+fn is_candidate(component: &ComponentStatus, part: &Part<'_>) -> bool {
+    has_new_template(component, part)
+        && part.seen.deployment.found().is_some_and(|deployment| deployment.paused)
+}
+
+/// Starts a run with the components whose template changed.
+fn start_run(turn: &mut Turn<'_>, candidates: &[String]) {
+    let number = turn.run_number() + 1;
+    turn.status.run = Some(RunStatus {
+        number,
+        intent: RunIntent::Release,
+        started_at: turn.now,
+        ended_at: None,
+        outcome: None,
+        ends_as: None,
+        reason: String::new(),
+        recorded: false,
+        promoted_in_full: false,
+        paused: false,
+        handled_actions: Vec::new(),
+        timeline: Vec::new(),
+    });
+    let mut released = Vec::new();
+    turn.for_each(|turn, component, part| {
+        if candidates.contains(&part.name) {
+            released.extend(borrow_for_run(turn, component, part, number));
+        }
+    });
+    let words: Vec<String> = released
+        .iter()
+        .map(|r| format!("{} from {} to {}", r.name, r.stable.revision, r.canary.revision))
+        .collect();
+    turn.happen("", Reason::RunStarted, format!("run {number}: {}", words.join(", ")));
+    let rollout = &turn.world.rollout.at.name;
+    let (name, started_at) = (run_name(rollout, number), turn.now);
+    let oldest = number - i64::from(turn.world.rollout.spec.run_history_limit);
+    turn.write(Write::CreateRun { name, number, started_at, components: released });
+    if oldest >= 1 {
+        turn.write(Write::DeleteRun { name: run_name(rollout, oldest) });
+    }
+    turn.wake(turn.now);
+}
+
+/// Records what the run borrows of one component, before it touches any of it.
+fn borrow_for_run(
+    turn: &Turn<'_>,
+    component: &mut ComponentStatus,
+    part: &Part<'_>,
+    number: i64,
+) -> Option<ReleasedComponent> {
+    // The spec's own references: what was recorded of the last run is history.
+    let refs =
+        references(&turn.world.rollout.spec, &crate::api::RolloutStatus::default()).remove(&part.name)?;
+    let deployment = part.seen.deployment.found()?;
+    let stable = component.stable.clone()?;
+    let pod_hash = pod_hash_of(&turn.world.rollout.at.uid, number, &part.name, &deployment.revision);
+    let canary = Revision {
+        revision: deployment.revision.clone(),
+        template: deployment.template_hash.clone(),
+        replica_set: format!("{}-{pod_hash}", deployment.at.name),
+        pod_hash,
+    };
+    let canary_service = refs.canary_service().unwrap_or_default();
+    let service = refs.service.unwrap_or_default();
+    let backends =
+        Backends { namespace: &turn.world.rollout.namespace, stable: &service, canary: &canary_service };
+    let found = part.seen.routes.iter().filter_map(|(kind, name, look)| {
+        let weights = backends.found(&look.found()?.backends);
+        Some(FoundRoute { kind: kind.as_str().to_owned(), name: name.clone(), weights })
+    });
+    *component = ComponentStatus {
+        name: component.name.clone(),
+        workload: deployment.at.name.clone(),
+        found: found.collect(),
+        stable: Some(stable.clone()),
+        canary: Some(canary.clone()),
+        desired_replicas: deployment.replicas,
+        phase_index: Some(0),
+        service,
+        ..ComponentStatus::default()
+    };
+    enter(component, Stage::Preparing, turn.now);
+    Some(ReleasedComponent { name: part.name.clone(), workload: deployment.at.name.clone(), stable, canary })
+}
+
+/// Name of the record of a run.
+pub(super) fn run_name(rollout: &str, number: i64) -> String {
+    format!("{rollout}-{number}")
+}

@@ -1,0 +1,154 @@
+//! Back to stable. Traffic first, pods last; no metric, no approval and nobody's answer is needed.
+
+use crate::api::{ComponentStatus, Outcome, Stage};
+
+use super::adoption::{is_drained, remove_canary_service};
+use super::borrow::{self, Pin, RoutesState};
+use super::plan::{Inquiry, Write};
+use super::turn::{Part, Turn, enter, takes_part};
+use super::world::{DeploymentSeen, Look};
+use super::{Weight, ending, rest};
+
+/// One step of every component towards stable.
+pub(super) fn advance(turn: &mut Turn<'_>) {
+    let now = turn.now;
+    for component in
+        turn.status.components.iter_mut().filter(|c| takes_part(c) && c.stage != Stage::RollingBack)
+    {
+        component.target_weight = 0;
+        component.drain_until = None;
+        component.message.clear();
+        enter(component, Stage::RollingBack, now);
+    }
+    let mut is_done = true;
+    turn.for_each(|turn, component, part| {
+        if takes_part(component) {
+            is_done &= step(turn, component, part);
+        }
+    });
+    if !is_done || turn.has_writes() {
+        return;
+    }
+    ending::end(turn);
+    if turn.intent().is_none() {
+        let outcome = turn.run().and_then(|run| run.outcome).unwrap_or(Outcome::RolledBack);
+        turn.for_each(|turn, component, part| {
+            if takes_part(component) {
+                settle_back(turn, component, part, outcome);
+            }
+        });
+    }
+}
+
+/// Stable serves. A template that failed stays rejected as long as the Deployment holds it.
+fn settle_back(turn: &Turn<'_>, component: &mut ComponentStatus, part: &Part<'_>, outcome: Outcome) {
+    let canary = component.canary.take();
+    let holds_canary =
+        |deployment: &DeploymentSeen| canary.as_ref().is_some_and(|c| c.revision == deployment.revision);
+    let is_rejected =
+        outcome == Outcome::RolledBack && part.seen.deployment.found().is_some_and(holds_canary);
+    let stage = if is_rejected { Stage::RolledBack } else { Stage::Idle };
+    let canary = canary.filter(|_| is_rejected);
+    *component = ComponentStatus {
+        name: std::mem::take(&mut component.name),
+        workload: std::mem::take(&mut component.workload),
+        stable: component.stable.take(),
+        gates: std::mem::take(&mut component.gates),
+        desired_replicas: component.desired_replicas,
+        rejected: canary.as_ref().map(|canary| canary.revision.clone()),
+        canary,
+        ..ComponentStatus::default()
+    };
+    enter(component, stage, turn.now);
+}
+
+/// True when the component is back on stable with nothing borrowed left.
+fn step(turn: &mut Turn<'_>, component: &mut ComponentStatus, part: &Part<'_>) -> bool {
+    let deployment = match &part.seen.deployment {
+        Look::Found(deployment) => Some(deployment),
+        Look::Missing => None,
+        Look::Unknown => {
+            turn.look(Inquiry::Deployment(part.name.clone()));
+            None
+        }
+    };
+    if let Some(deployment) = deployment {
+        component.desired_replicas = deployment.replicas;
+        hold_pause(turn, component, part, deployment);
+    }
+    if borrow::canary_set(component, part).is_some() {
+        take_traffic_back(turn, component, part, deployment);
+        return false;
+    }
+    component.canary_ready = 0;
+    component.weight = 0;
+    // No pod of the canary is left: what was borrowed goes back.
+    let routes = borrow::ensure_routes(turn, component, part, Weight::ZERO);
+    let is_free = borrow::ensure_pin(turn, part, &Pin::Free);
+    let is_clean = matches!(routes, RoutesState::InForce | RoutesState::Gone(_))
+        && remove_canary_service(turn, component, part);
+    is_free && is_clean && !part_is_unknown(part)
+}
+
+fn part_is_unknown(part: &Part<'_>) -> bool {
+    part.seen.deployment == Look::Unknown
+}
+
+/// The rejected template must not roll natively; a template that is stable's may.
+fn hold_pause(
+    turn: &mut Turn<'_>,
+    component: &ComponentStatus,
+    part: &Part<'_>,
+    deployment: &DeploymentSeen,
+) {
+    let is_stable = component.stable.as_ref().is_some_and(|stable| stable.revision == deployment.revision);
+    if !is_stable && part.spec.is_some() {
+        rest::hold_deployment(turn, part, deployment);
+    }
+}
+
+/// Weights to zero and the pin on stable in one go; when that is in force and the drain time is over, the pods go.
+fn take_traffic_back(
+    turn: &mut Turn<'_>,
+    component: &mut ComponentStatus,
+    part: &Part<'_>,
+    deployment: Option<&DeploymentSeen>,
+) {
+    let stable = component.stable.clone();
+    let is_pinned = match (&stable, deployment) {
+        // At 100 % callers of the Service are pinned to the canary: back with them, before the routes name it alone.
+        (Some(stable), Some(_)) => borrow::ensure_pin(turn, part, &Pin::To(stable)),
+        _ => true,
+    };
+    let routes = borrow::ensure_routes(turn, component, part, Weight::ZERO);
+    if let Some(weight) = borrow::weight_in_force(turn, component, part) {
+        component.weight = weight.percent();
+    }
+    let is_back = match &routes {
+        RoutesState::InForce | RoutesState::Gone(_) => true,
+        RoutesState::Written | RoutesState::Pending => {
+            "waiting until the gateway has taken the traffic back".clone_into(&mut component.message);
+            false
+        }
+        RoutesState::Refused(why) => {
+            component.message = format!("a gateway refuses {why}");
+            false
+        }
+    };
+    let serves_stable =
+        stable.as_ref().is_none_or(|stable| part.is_by_pods() || borrow::serves_only(part, stable, 0));
+    if !is_pinned || !is_back || !serves_stable {
+        return;
+    }
+    if !part.is_by_pods() && !is_drained(turn, component) {
+        "requests under way come to their end".clone_into(&mut component.message);
+        return;
+    }
+    "the canary's pods end".clone_into(&mut component.message);
+    let is_ours = |owner: &str| owner == turn.world.rollout.at.uid;
+    if let Some(set) = borrow::canary_set(component, part)
+        .filter(|set| !set.deleting && set.owner_uid.as_deref().is_some_and(is_ours))
+    {
+        turn.write(Write::DeleteReplicaSet { replica_set: set.at.clone() });
+    }
+}

@@ -1,0 +1,59 @@
+//! When a new status is worth a write.
+//!
+//! What must survive a crash, and what a person wants to see at once, is stored when it changes. Counters that grow with
+//! every evaluation are stored now and then: a restarted controller measures again what was not stored.
+
+use jiff::Timestamp;
+
+use crate::api::{RolloutStatus, Span, Stage};
+
+use super::turn::after;
+
+/// The shortest time between two checkpoints of counters.
+const CHECKPOINT_MIN: Span = Span::seconds(60);
+
+/// Whether `after` differs from `before` in what must be stored now, or its counters are due to be.
+pub(super) fn must_store(before: &RolloutStatus, after: &RolloutStatus, now: Timestamp) -> bool {
+    if lasting(before) != lasting(after) {
+        return true;
+    }
+    let is_due = checkpoint_due(before, after).is_some_and(|due| due <= now);
+    is_due && without_clock(before) != without_clock(after)
+}
+
+/// When the counters of a bake under way are to be stored next.
+pub(super) fn checkpoint_due(before: &RolloutStatus, status: &RolloutStatus) -> Option<Timestamp> {
+    let is_baking = status.components.iter().any(|c| c.stage == Stage::Baking);
+    let last = before.checkpointed_at?;
+    is_baking.then(|| after(last, CHECKPOINT_MIN))
+}
+
+fn without_clock(status: &RolloutStatus) -> RolloutStatus {
+    RolloutStatus { checkpointed_at: None, epoch: 0, ..status.clone() }
+}
+
+/// The status without what changes from one evaluation or one pod to the next.
+fn lasting(status: &RolloutStatus) -> RolloutStatus {
+    let mut status = without_clock(status);
+    if let Some(run) = status.run.as_mut() {
+        run.recorded = false;
+    }
+    for component in &mut status.components {
+        component.canary_ready = 0;
+        component.desired_replicas = 0;
+        component.drain_until = None;
+        component.message.clear();
+        if let Some(bake) = component.bake.as_mut() {
+            bake.earned = Span::ZERO;
+            bake.counted_until = bake.counted_until.map(|_| Timestamp::UNIX_EPOCH);
+        }
+        for gate in &mut component.gates {
+            gate.value.clear();
+            gate.message.clear();
+            gate.evaluated_at = None;
+            gate.passes = 0;
+            gate.recent.clear();
+        }
+    }
+    status
+}

@@ -1,0 +1,274 @@
+//! One decision under way: the new status and what is to be done, collected step by step.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use jiff::Timestamp;
+
+use crate::api::{
+    Component, ComponentStatus, Outcome, RolloutStatus, RunIntent, RunStatus, Span, Stage, TimelineEntry,
+};
+
+use super::plan::{Happening, Inquiry, Measurement, Plan, Reason, Write};
+use super::references::{References, references};
+use super::world::{ComponentSeen, World};
+use super::{present, settle};
+
+/// Entries of a run's timeline, and of its list of handled actions.
+pub(super) const RECORD_MAX: usize = 64;
+
+/// The state of one decision.
+pub(super) struct Turn<'w> {
+    pub world: &'w World,
+    pub now: Timestamp,
+    pub status: RolloutStatus,
+    /// Why no run can start: what to change, for people.
+    pub problem: Option<String>,
+    /// Whether every check of the spec could be made.
+    pub is_checked: bool,
+    references: BTreeMap<String, References>,
+    writes: Vec<Write>,
+    touched: BTreeSet<String>,
+    measure: Vec<Measurement>,
+    look: BTreeSet<Inquiry>,
+    wake_at: Option<Timestamp>,
+    happened: Vec<Happening>,
+}
+
+/// What belongs to one component: its part of the spec, of the references and of the World.
+#[derive(Clone)]
+pub(super) struct Part<'w> {
+    pub name: String,
+    /// Absent once the component has left the spec.
+    pub spec: Option<&'w Component>,
+    pub refs: References,
+    pub seen: &'w ComponentSeen,
+}
+
+impl<'w> Turn<'w> {
+    pub fn new(world: &'w World, now: Timestamp) -> Self {
+        let mut turn = Turn {
+            world,
+            now,
+            status: world.rollout.status.clone(),
+            problem: None,
+            is_checked: true,
+            references: references(&world.rollout.spec, &world.rollout.status),
+            writes: Vec::new(),
+            touched: BTreeSet::new(),
+            measure: Vec::new(),
+            look: BTreeSet::new(),
+            wake_at: None,
+            happened: Vec::new(),
+        };
+        turn.align_components();
+        turn
+    }
+
+    /// Gives every component of the spec an entry, in the order of the spec; entries that left the spec come last.
+    fn align_components(&mut self) {
+        let mut old: Vec<ComponentStatus> = std::mem::take(&mut self.status.components);
+        for component in &self.world.rollout.spec.components {
+            let known = old.iter().position(|c| c.name == component.name).map(|at| old.remove(at));
+            let fresh = || ComponentStatus { name: component.name.clone(), ..ComponentStatus::default() };
+            self.status.components.push(known.unwrap_or_else(fresh));
+        }
+        self.status.components.extend(old);
+    }
+
+    /// Calls `step` for each component with its status taken out of the whole, so that both can be changed.
+    pub fn for_each(&mut self, mut step: impl FnMut(&mut Self, &mut ComponentStatus, &Part<'w>)) {
+        for index in 0..self.status.components.len() {
+            let mut component = std::mem::take(&mut self.status.components[index]);
+            if let Some(part) = self.part(&component.name) {
+                step(self, &mut component, &part);
+            }
+            self.status.components[index] = component;
+        }
+    }
+
+    fn part(&self, name: &str) -> Option<Part<'w>> {
+        Some(Part {
+            name: name.to_owned(),
+            spec: self.world.rollout.spec.components.iter().find(|c| c.name == name),
+            refs: self.references.get(name)?.clone(),
+            seen: self.world.components.get(name)?,
+        })
+    }
+
+    pub fn run(&self) -> Option<&RunStatus> {
+        self.status.run.as_ref()
+    }
+
+    /// The run, if it has not ended.
+    pub fn run_on(&mut self) -> Option<&mut RunStatus> {
+        self.status.run.as_mut().filter(|run| run.ended_at.is_none())
+    }
+
+    /// Where the run goes, if one is on.
+    pub fn intent(&self) -> Option<RunIntent> {
+        self.run().filter(|run| run.ended_at.is_none()).map(|run| run.intent)
+    }
+
+    pub fn run_number(&self) -> i64 {
+        self.run().map_or(0, |run| run.number)
+    }
+
+    pub fn is_paused(&self) -> bool {
+        self.run().is_some_and(|run| run.paused)
+    }
+
+    /// Adds a write, unless one on the same object is planned already: its precondition would fail.
+    pub fn write(&mut self, write: Write) {
+        match write.object_uid() {
+            Some(uid) if !self.touched.insert(uid.to_owned()) => self.wake(self.now),
+            _ => self.writes.push(write),
+        }
+    }
+
+    pub fn measure(&mut self, measurement: Measurement) {
+        self.measure.push(measurement);
+    }
+
+    pub fn look(&mut self, inquiry: Inquiry) {
+        self.look.insert(inquiry);
+    }
+
+    /// Asks to decide again at `at`, or earlier.
+    pub fn wake(&mut self, at: Timestamp) {
+        self.wake_at = Some(self.wake_at.map_or(at, |planned| planned.min(at)));
+    }
+
+    /// Asks to decide again after `span`, or earlier.
+    pub fn wake_after(&mut self, span: Span) {
+        self.wake(after(self.now, span));
+    }
+
+    /// Says that something happened, here and in the run's timeline.
+    pub fn happen(&mut self, component: &str, reason: Reason, message: String) {
+        if let Some(run) = self.status.run.as_mut() {
+            if run.timeline.len() >= RECORD_MAX {
+                run.timeline.remove(0);
+            }
+            let (component, message) = (component.to_owned(), clip(&message, 512));
+            run.timeline.push(TimelineEntry {
+                at: self.now,
+                component,
+                reason: reason.as_str().to_owned(),
+                message,
+            });
+        }
+        self.happened.push(Happening { component: component.to_owned(), reason, message });
+    }
+
+    /// Turns the run back: from here on every decision brings it nearer to stable. Needs no metric and no answer of
+    /// anybody.
+    pub fn roll_back(&mut self, ends_as: Outcome, reason: Reason, component: &str, why: &str) {
+        let Some(run) = self.run_on() else { return };
+        run.intent = RunIntent::RollBack;
+        run.ends_as = Some(ends_as);
+        run.reason = clip(why, 1024);
+        run.paused = false;
+        // Nothing that was planned on the way forward may still be done.
+        self.writes.clear();
+        self.touched.clear();
+        self.happen(component, reason, why.to_owned());
+    }
+
+    /// Says what is wrong with the spec or the cluster; the first words win.
+    pub fn stall(&mut self, problem: String) {
+        self.problem.get_or_insert(problem);
+    }
+
+    /// Does nothing: another leader has taken over.
+    pub fn stand_by(self) -> Plan {
+        Plan { status: self.world.rollout.status.clone(), ..self.bare_plan(false) }
+    }
+
+    /// Stores nothing but the claim of this leader.
+    pub fn claim(mut self) -> Plan {
+        self.status = self.world.rollout.status.clone();
+        self.status.epoch = self.world.epoch;
+        let now = self.now;
+        Plan { wake_at: Some(now), status: self.status.clone(), ..self.bare_plan(true) }
+    }
+
+    fn bare_plan(&self, persist: bool) -> Plan {
+        Plan {
+            status: RolloutStatus::default(),
+            persist,
+            writes: Vec::new(),
+            measure: Vec::new(),
+            look: Vec::new(),
+            wake_at: None,
+            happened: Vec::new(),
+        }
+    }
+
+    /// Words the status and closes the decision.
+    pub fn finish(mut self) -> Plan {
+        present::word(&mut self);
+        let before = &self.world.rollout.status;
+        let persist = !self.happened.is_empty() || settle::must_store(before, &self.status, self.now);
+        if persist {
+            self.status.checkpointed_at = Some(self.now);
+            self.status.epoch = self.world.epoch;
+        }
+        if let Some(at) = settle::checkpoint_due(before, &self.status) {
+            self.wake(at);
+        }
+        Plan {
+            status: self.status,
+            persist,
+            writes: self.writes,
+            measure: self.measure,
+            look: self.look.into_iter().collect(),
+            wake_at: self.wake_at,
+            happened: self.happened,
+        }
+    }
+
+    pub fn has_writes(&self) -> bool {
+        !self.writes.is_empty()
+    }
+
+    pub fn has_looks(&self) -> bool {
+        !self.look.is_empty()
+    }
+}
+
+impl Part<'_> {
+    /// Whether the share is the share of pods.
+    pub fn is_by_pods(&self) -> bool {
+        self.refs.service.is_none()
+    }
+}
+
+/// Enters a stage; its clock starts.
+pub(super) fn enter(component: &mut ComponentStatus, stage: Stage, now: Timestamp) {
+    component.stage = stage;
+    component.since = Some(now);
+}
+
+/// Whether the component takes part in the run that is on.
+pub(super) fn takes_part(component: &ComponentStatus) -> bool {
+    !matches!(component.stage, Stage::Idle | Stage::RolledBack)
+}
+
+/// `at` plus `span`; the end of time at most.
+pub(super) fn after(at: Timestamp, span: Span) -> Timestamp {
+    at.checked_add(span.as_signed()).unwrap_or(Timestamp::MAX)
+}
+
+/// From `from` to `to`; no time if `to` is earlier.
+pub(super) fn between(from: Timestamp, to: Timestamp) -> Span {
+    Span::millis(to.as_millisecond().saturating_sub(from.as_millisecond()))
+}
+
+/// At most `max` characters of `text`.
+pub(super) fn clip(text: &str, max: usize) -> String {
+    if text.chars().count() <= max {
+        text.to_owned()
+    } else {
+        text.chars().take(max - 1).chain(['…']).collect()
+    }
+}
