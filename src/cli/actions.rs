@@ -226,12 +226,9 @@ async fn create(
         };
         // Words of an admission policy, behind its name and its binding's.
         match said.split_once("denied request: ") {
-            Some((_, said)) => CliError::ActionForbidden {
-                verb,
-                rollout: name.clone(),
-                namespace: cluster.namespace.clone(),
-                said: said.to_owned(),
-            },
+            Some((_, said)) => {
+                CliError::ActionForbidden { verb, rollout: name.clone(), said: said.to_owned() }
+            }
             None => error,
         }
     })
@@ -295,9 +292,12 @@ fn answer_in(
             && !known.contains(entry)
     };
     let answers: Vec<&TimelineEntry> = run.timeline.iter().filter(is_answer).collect();
-    let about_this = |entry: &&&TimelineEntry| entry.message.to_lowercase().contains(verb(kind));
+    // Entries begin with the verb; another action may have been answered at the same time.
+    let about_this = |entry: &&&TimelineEntry| entry.message.starts_with(verb(kind));
     let entry = answers.iter().find(about_this).or(answers.last());
     Some(entry.map_or((true, String::new()), |entry| {
-        (entry.reason == Reason::ActionTaken.as_str(), clean(&entry.message))
+        let message = clean(&entry.message);
+        let words = message.split_once("refused: ").map_or(message.as_str(), |(_, why)| why);
+        (entry.reason == Reason::ActionTaken.as_str(), words.to_owned())
     }))
 }

@@ -70,14 +70,12 @@ pub enum CliError {
         said: String,
     },
     /// An admission policy says no to an action.
-    #[error("you may not {verb} Rollout {rollout:?} in namespace {namespace:?}: {said}")]
+    #[error("an admission policy of the cluster refused to {verb} Rollout {rollout:?}: {said}")]
     ActionForbidden {
-        /// The verb on `rollouts` that is missing.
+        /// The verb on `rollouts` that grants the action.
         verb: &'static str,
         /// The Rollout.
         rollout: String,
-        /// The namespace.
-        namespace: String,
         /// The policy's words.
         said: String,
     },
@@ -164,10 +162,10 @@ impl CliError {
             }
             CliError::Forbidden { verb, resource, .. } => Some(format!(
                 "You need the verb {verb:?} on {resource}.palier.dev. Whoever administers the namespace can give it by \
-                 binding the ClusterRole palier-operator (or palier-viewer to look only)."
+                 binding the ClusterRole palier-operator (palier-view to look only)."
             )),
             CliError::ActionForbidden { verb, rollout, .. } => Some(format!(
-                "You need the verb {verb:?} on rollouts.palier.dev, for all or for {rollout:?} by name. Whoever \
+                "It takes the verb {verb:?} on rollouts.palier.dev, for all of them or for {rollout:?} by name. Whoever \
                  administers the namespace can give it by binding the ClusterRole palier-operator."
             )),
             CliError::Unreadable { .. } => Some(

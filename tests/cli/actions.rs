@@ -117,13 +117,13 @@ async fn an_abort_is_one_object_that_names_run_author_and_owner() {
                 },
             })
         );
-        answer_list(&mut server, &handled("ActionTaken", "ana asked to abort: p95 doubled")).await;
+        answer_list(&mut server, &handled("ActionTaken", "abort by ana: p95 doubled")).await;
     })
     .await;
     assert_eq!(status.unwrap(), ExitStatus::Success);
     assert_eq!(
         out.text(),
-        "shop/shop, run 7: every component goes back to its stable version.\n✓ Taken: ana asked to abort: p95 doubled\n"
+        "shop/shop, run 7: every component goes back to its stable version.\n✓ Taken: abort by ana: p95 doubled\n"
     );
     assert_eq!(err.text(), "");
 }
@@ -138,11 +138,15 @@ async fn a_refusal_is_told_with_its_reason() {
         answer_review(&mut server).await;
         let sent = answer_action(&mut server).await;
         assert_eq!((&sent["spec"]["action"], &sent["spec"]["full"]), (&json!("Promote"), &json!(true)));
-        answer_list(&mut server, &handled("ActionRefused", "promote: the run is going back already")).await;
+        answer_list(
+            &mut server,
+            &handled("ActionRefused", "promote in full by ana — refused: the run is being rolled back"),
+        )
+        .await;
     })
     .await;
     assert_eq!(status.unwrap(), ExitStatus::Refused);
-    assert!(out.text().ends_with("✗ Refused: promote: the run is going back already\n"), "{}", out.text());
+    assert!(out.text().ends_with("✗ Refused: the run is being rolled back\n"), "{}", out.text());
 }
 
 #[tokio::test]
@@ -264,8 +268,8 @@ async fn the_policy_says_who_may_abort() {
     let (cluster, mut server) = cluster();
     let (printer, out, _) = Printer::captured();
     let args = args();
-    let said = "rolloutactions.palier.dev \"shop-abort-\" is forbidden: ValidatingAdmissionPolicy 'palier-action' with \
-                binding 'palier-action' denied request: bo lacks the verb abort on rollouts.palier.dev/shop";
+    let said = "rolloutactions.palier.dev \"shop-abort-\" is forbidden: ValidatingAdmissionPolicy 'palier-action-author' with \
+                binding 'palier-action-author' denied request: user \"bo\" may not abort the Rollout \"shop\"";
     let error = both(act(&cluster, ActionKind::Abort, &args, false, &printer), async {
         answer_rollout(&mut server, &rollout("baking")).await;
         answer_review(&mut server).await;
@@ -275,7 +279,7 @@ async fn the_policy_says_who_may_abort() {
     .unwrap_err();
     assert_eq!(
         error.to_string(),
-        "you may not abort Rollout \"shop\" in namespace \"shop\": bo lacks the verb abort on rollouts.palier.dev/shop"
+        "an admission policy of the cluster refused to abort Rollout \"shop\": user \"bo\" may not abort the Rollout \"shop\""
     );
     let cure = error.cure().unwrap();
     assert!(cure.contains("\"abort\"") && cure.contains("palier-operator"), "{cure}");
