@@ -141,7 +141,7 @@ fn no_type_warnings(place: &Place) -> Result<()> {
             if unchecked.is_empty() && all.lines().count() == 3 {
                 Ok(all)
             } else {
-                Err(format!("{all}").into())
+                Err(all.into())
             }
         },
     ))?;
