@@ -5,7 +5,7 @@ use crate::api::{ComponentStatus, EarnedPhase, OnFailure, Outcome, Phase, RunInt
 use super::borrow::{self, Pin, RoutesState, SetState};
 use super::evidence;
 use super::plan::Reason;
-use super::turn::{Part, Turn, after, between, enter, takes_part};
+use super::turn::{Part, Turn, after, enter, takes_part};
 use super::world::DeploymentSeen;
 use super::{Weight, rest};
 use crate::api::Span;
@@ -295,8 +295,9 @@ fn mend_routes(
         turn.wake(until);
         return RoutesState::Written;
     }
-    // The first write of a raise is no mending.
-    let is_mending = component.stage != Stage::Raising || component.route_mended_at.is_some();
+    // The first write of a raise, and a retreat of ours, are no mending.
+    let is_mending =
+        if component.stage == Stage::Raising { component.route_mended_at.is_some() } else { component.bake.is_some() };
     if is_mending && turn.is_news(&part.name, Reason::ForeignChange, TELL_EVERY) {
         let message = "somebody else changed the weights of a route: they are put right at most every 10 s. \
                        If Git holds them, exclude the field manager 'palier' there"
