@@ -158,10 +158,12 @@ fn hand_back(
     component.message.clear();
     let routes = borrow::ensure_routes(turn, component, part, Weight::ZERO);
     let is_free = borrow::ensure_pin(turn, part, &Pin::Free);
-    let is_clean = match routes {
-        RoutesState::InForce | RoutesState::Gone(_) => remove_canary_service(turn, component, part),
-        _ => false,
+    let is_back = match routes {
+        RoutesState::InForce | RoutesState::Gone(_) => true,
+        RoutesState::Pending | RoutesState::Refused(_) => borrow::is_overdue(turn, component),
+        RoutesState::Written => false,
     };
+    let is_clean = is_back && remove_canary_service(turn, component, part);
     let is_handed_back = !deployment.paused || rest::is_at_rest_mode(turn) || !deployment.is_intercepted;
     // A template that came after the adoption waits, paused, for the next run.
     if !is_handed_back && !is_overtaken(component, deployment) {

@@ -9,7 +9,7 @@ use super::Weight;
 use super::plan::{Inquiry, Write};
 use super::route::Backends;
 use super::scaling::{canary_size, canary_size_by_pods, share_of_pods};
-use super::turn::{Part, Turn};
+use super::turn::{Part, Turn, after};
 use super::world::{Acceptance, DeploymentSeen, Look, ReplicaSetSeen, RouteKind, RouteSeen};
 
 /// How far the canary's ReplicaSet is.
@@ -237,6 +237,17 @@ fn acceptance_of(kind: RouteKind, name: &str, route: &RouteSeen) -> RoutesState 
         Acceptance::Pending => RoutesState::Pending,
         Acceptance::Refused(why) => RoutesState::Refused(format!("{} {name}: {why}", kind.as_str())),
     }
+}
+
+/// Whether a gateway has had the progress deadline, from the start of the stage, to take a route on the way out of a
+/// run. One that never speaks (it is gone, or refuses everything) must not keep a run or a Rollout from its end.
+pub(super) fn is_overdue(turn: &mut Turn<'_>, component: &ComponentStatus) -> bool {
+    let Some(since) = component.since else { return false };
+    let deadline = after(since, turn.world.rollout.spec.progress_deadline);
+    if turn.now < deadline {
+        turn.wake(deadline);
+    }
+    turn.now >= deadline
 }
 
 /// The state that needs more attention.
