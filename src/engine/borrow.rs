@@ -75,8 +75,11 @@ pub(super) fn ensure_set(
         return SetState::Changing;
     };
     component.canary_ready = set.available;
-    let is_ours = set.owner_uid.as_deref() == Some(turn.world.rollout.at.uid.as_str());
-    if is_ours && !set.deleting && set.replicas != size {
+    if set.deleting || set.owner_uid.as_deref() != Some(turn.world.rollout.at.uid.as_str()) {
+        // On its way out, or not ours: nothing to build on.
+        return SetState::Changing;
+    }
+    if set.replicas != size {
         let (replica_set, desired) = (set.at.clone(), deployment.replicas);
         turn.write(Write::ScaleReplicaSet { replica_set, replicas: size, desired });
         // Growing must be seen through before traffic follows; what is there already goes on serving.
@@ -105,7 +108,15 @@ pub(super) fn ensure_canary_service(
         return true;
     };
     match &part.seen.canary_service {
-        Look::Found(service) => !service.deleting,
+        Look::Found(service) => {
+            let is_ours = service.owner_uid.as_deref() == Some(turn.world.rollout.at.uid.as_str());
+            let is_fit = service.selector.get(POD_TEMPLATE_HASH) == Some(&canary.pod_hash);
+            if is_ours && !is_fit && !service.deleting {
+                // It selects other pods than this canary's; a new one takes its place.
+                turn.write(Write::DeleteService { service: service.at.clone() });
+            }
+            is_ours && is_fit && !service.deleting
+        }
         Look::Unknown => {
             turn.look(Inquiry::CanaryService(part.name.clone()));
             false
