@@ -88,6 +88,10 @@ fn take_over(
     deployment: &DeploymentSeen,
 ) {
     let Some(canary) = component.canary.clone() else { return };
+    if !serve_meanwhile(turn, component, part, deployment) {
+        "callers stay with stable until canary pods are ready".clone_into(&mut component.message);
+        return give_up_late(turn, component, part);
+    }
     if borrow::ensure_set(turn, component, part, deployment.replicas) != SetState::Ready {
         "the canary grows to the Deployment's size".clone_into(&mut component.message);
         return give_up_late(turn, component, part);
@@ -112,6 +116,24 @@ fn take_over(
         "the Deployment controller adopts the canary".clone_into(&mut component.message);
         turn.write(Write::ReleaseReplicaSet { replica_set: set.at.clone(), desired: deployment.replicas });
     }
+}
+
+/// Without one canary pod ready, because none was started yet or all were lost, callers are with stable. False while
+/// they are being brought there.
+fn serve_meanwhile(
+    turn: &mut Turn<'_>,
+    component: &ComponentStatus,
+    part: &Part<'_>,
+    deployment: &DeploymentSeen,
+) -> bool {
+    let is_alive = borrow::canary_set(component, part).is_some_and(|set| !set.is_observed || set.available > 0);
+    if is_alive || deployment.available_replicas == 0 {
+        return borrow::ensure_canary_service(turn, component, part);
+    }
+    let Some(stable) = component.stable.as_ref() else { return true };
+    let is_pinned = borrow::ensure_pin(turn, part, &Pin::To(stable));
+    let is_back = borrow::ensure_routes(turn, component, part, Weight::ZERO) != RoutesState::Written;
+    borrow::ensure_canary_service(turn, component, part) && is_pinned && is_back
 }
 
 /// Deletes empty ReplicaSets of the Deployment with an equal template: the Deployment controller would take the oldest of
