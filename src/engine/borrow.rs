@@ -89,6 +89,30 @@ pub(super) fn ensure_set(
     if ready >= size { SetState::Ready } else { SetState::Starting(ready) }
 }
 
+/// Empties ReplicaSets of the Deployment that hold the template which is in it now. They come to be when somebody resumes
+/// the Deployment for a moment: pods that nobody earned. True when there is none with pods; stable then gets its size
+/// back from the Deployment controller.
+pub(super) fn empty_native_twins(turn: &mut Turn<'_>, part: &Part<'_>, deployment: &DeploymentSeen) -> bool {
+    if deployment.updated_replicas == 0 || !deployment.paused {
+        return deployment.updated_replicas == 0;
+    }
+    if !part.seen.replica_sets_complete {
+        turn.look(Inquiry::ReplicaSets(part.name.clone()));
+        return false;
+    }
+    let is_twin = |set: &&ReplicaSetSeen| {
+        set.owner_uid.as_ref() == Some(&deployment.at.uid)
+            && set.template_hash == deployment.template_hash
+            && set.replicas > 0
+    };
+    let mut twins: Vec<_> = part.seen.replica_sets.iter().filter(is_twin).map(|set| set.at.clone()).collect();
+    twins.sort();
+    for replica_set in twins {
+        turn.write(Write::ScaleReplicaSet { replica_set, replicas: 0, desired: deployment.replicas });
+    }
+    false
+}
+
 /// Ready endpoints that the canary's Service has of `set`; as many as are available where no Service tells.
 fn endpoints_of(part: &Part<'_>, set: &ReplicaSetSeen) -> i32 {
     if part.is_by_pods() {

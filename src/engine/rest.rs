@@ -4,6 +4,7 @@ use crate::api::{
     ComponentStatus, FoundRoute, Interception, ReleasedComponent, Revision, RunIntent, RunStatus, Stage,
 };
 
+use super::borrow;
 use super::checks::{self, Checked};
 use super::plan::{Inquiry, Reason, Write};
 use super::references::references;
@@ -225,6 +226,8 @@ pub(super) fn hold_deployment(turn: &mut Turn<'_>, part: &Part<'_>, deployment: 
         );
         turn.happen(&part.name, Reason::ForeignChange, message);
         turn.write(Write::PauseDeployment { deployment: deployment.at.clone(), paused: true });
+    } else {
+        borrow::empty_native_twins(turn, part, deployment);
     }
 }
 

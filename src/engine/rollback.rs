@@ -86,11 +86,23 @@ fn step(turn: &mut Turn<'_>, component: &mut ComponentStatus, part: &Part<'_>) -
     component.weight = 0;
     // No pod of the canary is left: what was borrowed goes back.
     let routes = borrow::ensure_routes(turn, component, part, Weight::ZERO);
-    let is_free = borrow::ensure_pin(turn, part, &Pin::Free);
+    let is_alone = deployment.is_none_or(|deployment| has_no_rejected_pods(turn, component, part, deployment));
+    let is_free = is_alone && borrow::ensure_pin(turn, part, &Pin::Free);
     let is_back = matches!(routes, RoutesState::InForce | RoutesState::Gone(_))
         || (routes != RoutesState::Written && borrow::is_overdue(turn, component));
     let is_clean = is_back && remove_canary_service(turn, component, part);
     is_free && is_clean && !part_is_unknown(part)
+}
+
+/// Whether no pod of the template in the Deployment would come behind the Service with the end of its pin.
+fn has_no_rejected_pods(
+    turn: &mut Turn<'_>,
+    component: &ComponentStatus,
+    part: &Part<'_>,
+    deployment: &DeploymentSeen,
+) -> bool {
+    let is_stable = component.stable.as_ref().is_some_and(|stable| stable.revision == deployment.revision);
+    is_stable || part.spec.is_none() || borrow::empty_native_twins(turn, part, deployment)
 }
 
 fn part_is_unknown(part: &Part<'_>) -> bool {
