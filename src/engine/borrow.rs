@@ -77,7 +77,7 @@ pub(super) fn ensure_set(
     component.canary_ready = set.available;
     if set.deleting || set.owner_uid.as_deref() != Some(turn.world.rollout.at.uid.as_str()) {
         // On its way out, or not ours: nothing to build on.
-        return SetState::Changing;
+        return SetState::Starting(0);
     }
     if set.replicas != size {
         let (replica_set, desired) = (set.at.clone(), deployment.replicas);
