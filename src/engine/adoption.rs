@@ -3,14 +3,15 @@
 //! All pods of the canary stay; the Deployment controller takes the ReplicaSet for its newest revision and scales the
 //! former one to zero, because it finds the adopted one saturated (its `desired-replicas` annotation says so).
 
-use crate::api::{ComponentStatus, Stage};
+use crate::api::{ComponentStatus, Revision, Stage};
 
 use super::borrow::{self, Pin, RoutesState, SetState};
 use super::plan::Reason;
 use super::plan::{Inquiry, Write};
+use super::revision::pod_hash_of;
 use super::turn::{Part, Turn, after, between, enter, takes_part};
 use super::world::{DeploymentSeen, Look, ReplicaSetSeen};
-use super::{Weight, ending, rest};
+use super::{Weight, ending, rest, restart};
 use crate::api::{Outcome, Span};
 
 /// One step of every component towards its end.
@@ -61,12 +62,27 @@ fn step(turn: &mut Turn<'_>, component: &mut ComponentStatus, part: &Part<'_>) -
     };
     component.desired_replicas = deployment.replicas;
     let set = borrow::canary_set(component, part);
+    if set.is_none() && is_made_by_deployment(turn, component, part) {
+        if !part.seen.replica_sets_complete {
+            turn.look(Inquiry::ReplicaSets(part.name.clone()));
+        }
+        return false;
+    }
     let is_released =
         set.is_some_and(|set| set.owner_uid.as_deref() != Some(turn.world.rollout.at.uid.as_str()));
     if is_released {
         return hand_back(turn, component, part, deployment);
     }
     if is_overtaken(component, deployment) {
+        match restart::is_stable_whole(turn, component, part) {
+            Some(true) => {}
+            Some(false) => {
+                "neither version is whole: resume the Deployment, or put the released template back"
+                    .clone_into(&mut component.message);
+                return false;
+            }
+            None => return false,
+        }
         // Until it is released the canary can still go back, and with another template in the Deployment it must.
         let why = format!("another template came ({}) before the adoption", deployment.revision);
         turn.roll_back(Outcome::Superseded, Reason::Superseded, &part.name, &why);
@@ -74,6 +90,14 @@ fn step(turn: &mut Turn<'_>, component: &mut ComponentStatus, part: &Part<'_>) -
     }
     take_over(turn, component, part, deployment);
     false
+}
+
+/// Whether the canary's ReplicaSet is one that the Deployment controller made: it carries no label of ours and is seen
+/// only on request.
+fn is_made_by_deployment(turn: &Turn<'_>, component: &ComponentStatus, part: &Part<'_>) -> bool {
+    let (uid, run) = (&turn.world.rollout.at.uid, turn.run_number());
+    let is_made = |canary: &Revision| canary.pod_hash != pod_hash_of(uid, run, &part.name, &canary.revision);
+    component.canary.as_ref().is_some_and(is_made)
 }
 
 fn is_overtaken(component: &ComponentStatus, deployment: &DeploymentSeen) -> bool {
@@ -108,6 +132,9 @@ fn take_over(
     }
     if borrow::ensure_routes(turn, component, part, Weight::ZERO) == RoutesState::Written {
         return;
+    }
+    if deployment.template_hash != set.template_hash {
+        return restart::roll_natively(turn, component, part, deployment);
     }
     if !part.seen.replica_sets_complete {
         return turn.look(Inquiry::ReplicaSets(part.name.clone()));
@@ -179,7 +206,13 @@ fn hand_back(
     }
     component.message.clear();
     let routes = borrow::ensure_routes(turn, component, part, Weight::ZERO);
-    let is_free = borrow::ensure_pin(turn, part, &Pin::Free);
+    let mut is_free = borrow::ensure_pin(turn, part, &Pin::Free);
+    if let Some(left) = restart::left_over(turn, component, part).filter(|_| is_free) {
+        if !left.deleting && is_drained(turn, component) {
+            turn.write(Write::DeleteReplicaSet { replica_set: left.at.clone() });
+        }
+        is_free = false;
+    }
     let is_back = match routes {
         RoutesState::InForce | RoutesState::Gone(_) => true,
         RoutesState::Pending | RoutesState::Refused(_) => borrow::is_overdue(turn, component),
