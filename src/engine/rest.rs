@@ -10,6 +10,7 @@ use super::plan::{Inquiry, Reason, Write};
 use super::references::references;
 use super::revision::pod_hash_of;
 use super::route::Backends;
+use super::restart;
 use super::turn::{Part, Turn, enter};
 use super::world::{DeploymentSeen, Look, ReplicaSetSeen};
 use crate::api::Span;
@@ -46,7 +47,7 @@ pub(super) fn keep(turn: &mut Turn<'_>) {
             let_go_of_workload(turn, component, part);
         } else if is_sound {
             settle(turn, component, part);
-            if is_candidate(component, part) {
+            if is_candidate(component, part) && is_ready_to_start(turn, component, part) {
                 candidates.push(part.name.clone());
             }
         }
@@ -242,6 +243,21 @@ fn has_new_template(component: &ComponentStatus, part: &Part<'_>) -> bool {
 fn is_candidate(component: &ComponentStatus, part: &Part<'_>) -> bool {
     has_new_template(component, part)
         && part.seen.deployment.found().is_some_and(|deployment| deployment.paused)
+}
+
+/// Whether stable is whole. A Deployment that was paused in the middle of a roll has no version to go back to.
+fn is_ready_to_start(turn: &mut Turn<'_>, component: &ComponentStatus, part: &Part<'_>) -> bool {
+    match restart::is_stable_whole(turn, component, part) {
+        Some(false) => {
+            turn.stall(format!(
+                "spec.components[{}].workloadRef.name: the Deployment {} was paused in the middle of a roll, so there is no \
+                 whole version to go back to: resume it, or put the former template back and resume it",
+                part.name, part.refs.workload
+            ));
+            false
+        }
+        is_whole => is_whole.unwrap_or(false),
+    }
 }
 
 /// Starts a run with the components whose template changed.
