@@ -199,6 +199,9 @@ fn hand_back(
     let is_adopted = set.owner_uid.as_ref() == Some(&deployment.at.uid);
     let is_alone =
         deployment.total_replicas == set.current && set.available >= deployment.replicas.min(set.replicas);
+    if is_adopted && !is_alone && (is_overtaken(component, deployment) || set.replicas != deployment.replicas) {
+        retire_others(turn, part, deployment, set);
+    }
     if !is_adopted || !is_alone || deployment.observed_generation < deployment.generation {
         "the Deployment controller adopts the canary and retires the former version"
             .clone_into(&mut component.message);
@@ -226,6 +229,28 @@ fn hand_back(
         return false;
     }
     is_free && is_clean
+}
+
+/// Scales the Deployment's other ReplicaSets to zero in place of the Deployment controller. It does so itself when it finds
+/// the adopted one saturated; with another template or another size since the release it scales all of them in
+/// proportion instead, and would leave it at that. Nobody is served by the others: callers are with the canary.
+fn retire_others(
+    turn: &mut Turn<'_>,
+    part: &Part<'_>,
+    deployment: &DeploymentSeen,
+    canary: &ReplicaSetSeen,
+) {
+    if !part.seen.replica_sets_complete {
+        return turn.look(Inquiry::ReplicaSets(part.name.clone()));
+    }
+    let is_other = |set: &&ReplicaSetSeen| {
+        set.at.uid != canary.at.uid && set.owner_uid.as_ref() == Some(&deployment.at.uid) && set.replicas > 0
+    };
+    let mut others: Vec<_> = part.seen.replica_sets.iter().filter(is_other).map(|set| set.at.clone()).collect();
+    others.sort();
+    for replica_set in others {
+        turn.write(Write::ScaleReplicaSet { replica_set, replicas: 0, desired: deployment.replicas });
+    }
 }
 
 /// Deletes the canary's Service once no gateway can be using it any more. True when it is gone.
