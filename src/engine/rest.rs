@@ -86,6 +86,9 @@ pub(super) fn let_go_of_workload(turn: &mut Turn<'_>, component: &mut ComponentS
         Look::Unknown | Look::Missing => return forget(component),
     };
     let is_stable = component.stable.as_ref().is_some_and(|stable| stable.revision == deployment.revision);
+    if deployment.paused && deployment.is_intercepted && !is_stable {
+        tell_stays_paused(turn, part);
+    }
     if deployment.paused && is_stable && deployment.is_intercepted {
         return turn.write(Write::PauseDeployment { deployment: deployment.at.clone(), paused: false });
     }
@@ -102,6 +105,18 @@ pub(super) fn let_go_of_workload(turn: &mut Turn<'_>, component: &mut ComponentS
         return;
     }
     forget(component);
+}
+
+/// Once: the label, which goes with it, is still there.
+fn tell_stays_paused(turn: &mut Turn<'_>, part: &Part<'_>) {
+    let message = format!(
+        "the Deployment {} stays paused: it holds a template that was not earned. Put the one that serves back, or accept \
+         it, and then: kubectl rollout resume deployment/{}",
+        part.refs.workload, part.refs.workload
+    );
+    if turn.is_news(&part.name, Reason::HandedBack, Span::seconds(60)) {
+        turn.happen(&part.name, Reason::HandedBack, message);
+    }
 }
 
 fn forget(component: &mut ComponentStatus) {
