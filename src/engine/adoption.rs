@@ -153,7 +153,8 @@ fn serve_meanwhile(
     part: &Part<'_>,
     deployment: &DeploymentSeen,
 ) -> bool {
-    let is_alive = borrow::canary_set(component, part).is_some_and(|set| !set.is_observed || set.available > 0);
+    let is_alive =
+        borrow::canary_set(component, part).is_some_and(|set| !set.is_observed || set.available > 0);
     if is_alive || deployment.available_replicas == 0 {
         return borrow::ensure_canary_service(turn, component, part);
     }
@@ -199,7 +200,8 @@ fn hand_back(
     let is_adopted = set.owner_uid.as_ref() == Some(&deployment.at.uid);
     let is_alone =
         deployment.total_replicas == set.current && set.available >= deployment.replicas.min(set.replicas);
-    if is_adopted && !is_alone && (is_overtaken(component, deployment) || set.replicas != deployment.replicas) {
+    if is_adopted && !is_alone && (is_overtaken(component, deployment) || set.replicas != deployment.replicas)
+    {
         retire_others(turn, part, deployment, set);
     }
     if !is_adopted || !is_alone || deployment.observed_generation < deployment.generation {
@@ -234,19 +236,15 @@ fn hand_back(
 /// Scales the Deployment's other ReplicaSets to zero in place of the Deployment controller. It does so itself when it finds
 /// the adopted one saturated; with another template or another size since the release it scales all of them in
 /// proportion instead, and would leave it at that. Nobody is served by the others: callers are with the canary.
-fn retire_others(
-    turn: &mut Turn<'_>,
-    part: &Part<'_>,
-    deployment: &DeploymentSeen,
-    canary: &ReplicaSetSeen,
-) {
+fn retire_others(turn: &mut Turn<'_>, part: &Part<'_>, deployment: &DeploymentSeen, canary: &ReplicaSetSeen) {
     if !part.seen.replica_sets_complete {
         return turn.look(Inquiry::ReplicaSets(part.name.clone()));
     }
     let is_other = |set: &&ReplicaSetSeen| {
         set.at.uid != canary.at.uid && set.owner_uid.as_ref() == Some(&deployment.at.uid) && set.replicas > 0
     };
-    let mut others: Vec<_> = part.seen.replica_sets.iter().filter(is_other).map(|set| set.at.clone()).collect();
+    let mut others: Vec<_> =
+        part.seen.replica_sets.iter().filter(is_other).map(|set| set.at.clone()).collect();
     others.sort();
     for replica_set in others {
         turn.write(Write::ScaleReplicaSet { replica_set, replicas: 0, desired: deployment.replicas });

@@ -77,7 +77,8 @@ fn step(turn: &mut Turn<'_>, component: &mut ComponentStatus, part: &Part<'_>) -
         hold_pause(turn, component, part, deployment);
     }
     // One that belongs to somebody else by now is not ours to end.
-    let is_ours = |set: &&ReplicaSetSeen| set.owner_uid.as_deref() == Some(turn.world.rollout.at.uid.as_str());
+    let is_ours =
+        |set: &&ReplicaSetSeen| set.owner_uid.as_deref() == Some(turn.world.rollout.at.uid.as_str());
     if borrow::canary_set(component, part).filter(is_ours).is_some() {
         take_traffic_back(turn, component, part, deployment);
         return false;
@@ -86,7 +87,8 @@ fn step(turn: &mut Turn<'_>, component: &mut ComponentStatus, part: &Part<'_>) -
     component.weight = 0;
     // No pod of the canary is left: what was borrowed goes back.
     let routes = borrow::ensure_routes(turn, component, part, Weight::ZERO);
-    let is_alone = deployment.is_none_or(|deployment| has_no_rejected_pods(turn, component, part, deployment));
+    let is_alone =
+        deployment.is_none_or(|deployment| has_no_rejected_pods(turn, component, part, deployment));
     let is_free = is_alone && borrow::ensure_pin(turn, part, &Pin::Free);
     let is_back = matches!(routes, RoutesState::InForce | RoutesState::Gone(_))
         || (routes != RoutesState::Written && borrow::is_overdue(turn, component));
