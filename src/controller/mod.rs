@@ -1,22 +1,18 @@
 //! Time, tasks and order: what drives observe → decide → act.
 
+mod act;
+mod context;
+mod desk;
+mod look;
+mod measure;
+mod names;
+mod observe;
 pub mod options;
+mod queue;
+mod reconcile;
+mod run;
+mod sources;
+mod watches;
 
 pub use options::{PrometheusFlag, RunOptions};
-
-/// Why the controller ended before it was asked to.
-#[derive(Debug, thiserror::Error)]
-pub enum RunError {
-    /// This build holds no control loop.
-    #[error("this build holds no control loop")]
-    Absent,
-}
-
-/// Runs until `options.shutdown` is cancelled.
-///
-/// # Errors
-/// When the controller cannot work or lost its lease.
-pub async fn run(options: RunOptions) -> Result<(), RunError> {
-    drop(options);
-    Err(RunError::Absent)
-}
+pub use run::{RunError, run};

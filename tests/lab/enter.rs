@@ -9,11 +9,11 @@
 use std::env;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitCode, ExitStatus};
+use std::process::{Command, ExitCode, ExitStatus, Stdio};
 use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, Result, ensure};
-use rustix::process::{Pid, Signal, getuid, kill_process};
+use rustix::process::{Pid, Signal, kill_process};
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::tools::Tools;
@@ -47,7 +47,9 @@ pub fn enter(dir: Option<&Path>) -> Result<Place> {
     };
     fs::create_dir_all(&dir).with_context(|| format!("cannot create {}", dir.display()))?;
     let dir = dir.canonicalize()?;
-    let _ = fs::remove_file(dir.join("pid"));
+    for stale in ["pid", "arrived"] {
+        let _ = fs::remove_file(dir.join(stale));
+    }
     let status = run_inside(&dir, &tools)?;
     if !status.success() && !dir.join("arrived").exists() {
         eprintln!(
@@ -69,7 +71,8 @@ pub fn visit(dir: &Path, command: &[String]) -> Result<ExitCode> {
     let tools = Tools::parse(&fs::read_to_string(dir.join("tools"))?);
     let mut nsenter = Command::new("nsenter");
     nsenter.args(["--target", pid.trim(), "--net", "--pid", "--mount"]);
-    if !getuid().is_root() {
+    let users = |process: &str| fs::read_link(format!("/proc/{process}/ns/user"));
+    if users(pid.trim()).context("the lab has ended")? != users("self")? {
         nsenter.args(["--user", "--preserve-credentials"]);
     }
     nsenter.arg("--").args(command).env("PATH", tools.search_path());
@@ -91,7 +94,7 @@ fn run_inside(dir: &Path, tools: &str) -> Result<ExitStatus> {
         let mut command = tokio::process::Command::new("setpriv");
         command.args(["--pdeathsig", "KILL", "unshare", "--net", "--pid", "--fork", "--mount"]);
         command.args(["--mount-proc", "--kill-child"]);
-        if !getuid().is_root() {
+        if !is_privileged() {
             command.arg("--map-root-user");
         }
         command.arg("--").arg(env::current_exe()?).args(env::args_os().skip(1));
@@ -121,6 +124,12 @@ fn run_inside(dir: &Path, tools: &str) -> Result<ExitStatus> {
         child.kill().await?;
         Ok(child.wait().await?)
     })
+}
+
+/// Whether namespaces may be made as we are. If not, a user namespace comes first.
+fn is_privileged() -> bool {
+    let probe = Command::new("unshare").args(["--net", "--mount", "true"]).stderr(Stdio::null()).status();
+    probe.is_ok_and(|status| status.success())
 }
 
 /// The process that is number 1 inside, by its number outside.

@@ -22,6 +22,7 @@ pub mod children;
 mod control;
 mod edge;
 pub mod enter;
+mod grpc;
 pub mod load;
 pub mod moods;
 pub mod objects;
@@ -55,6 +56,7 @@ pub use wait::{Seen, eventually};
 
 /// Where Traefik takes requests.
 pub const GATEWAY_URL: &str = "http://127.0.0.1:8000";
+const GATEWAY_PORT: u16 = 8000;
 /// The real Prometheus.
 pub const PROMETHEUS_URL: &str = "http://127.0.0.1:9090";
 
@@ -150,6 +152,8 @@ impl Lab {
             self.players = Some(self.services().block_on(players)?);
         }
         if self.options.prometheus {
+            // An earlier lab in the same folder is not this one's past.
+            let _ = std::fs::remove_dir_all(self.place.dir.join("prometheus"));
             edge::start_prometheus(&self.place, &self.children)?;
             self.moods = Some(self.services().block_on(Moods::start(PROMETHEUS_URL))?);
         }

@@ -126,6 +126,7 @@ fn tools_are_the_pinned_ones(lab: &Lab) -> Result<()> {
     }
     let server = lab.kubectl(&["version", "-o", "json"])?;
     ensure!(server.contains("serverVersion"), "no API server: {server}");
+    ensure!(lab.helm(&["list", "-A", "-q"])?.is_empty(), "a new control plane has Helm releases");
     Ok(())
 }
 
@@ -159,6 +160,27 @@ async fn traffic_is_split_as_the_route_says(lab: &Lab) -> Result<()> {
         let counted = series.first().and_then(|one| one.pointer("/value/1")).and_then(Value::as_str);
         let counted: f64 = counted.unwrap_or("0").parse()?;
         if counted >= report.total() as f64 { Ok(()) } else { Err(format!("{counted} of {report}").into()) }
+    })
+    .await
+}
+
+async fn calls_are_split_as_well(lab: &Lab) -> Result<()> {
+    lab.apply(&(app("calls", "stable", "v1", 1) + "---\n" + &app("calls", "canary", "v2-err100", 1))).await?;
+    for service in ["stable", "canary"] {
+        // Traefik speaks HTTP/2 to a backend that says so.
+        let port =
+            r#"{"spec": {"ports": [{"port": 80, "targetPort": 8080, "appProtocol": "kubernetes.io/h2c"}]}}"#;
+        lab.kubectl(&["-n", "calls", "patch", "service", service, "-p", port])?;
+        ready(lab, "calls", service, 1).await?;
+    }
+    lab.apply(&route("calls", &[("stable", 75), ("canary", 25)]).replace("HTTPRoute", "GRPCRoute")).await?;
+    eventually("calls reach both versions", WITHIN, async || {
+        let load = lab.load(Target::grpc("calls.example", "/lab.Greeter/Greet", 100))?;
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        let report = load.stop().await;
+        let canary = report.share_of("v2-err100");
+        let answers = (report.lost().is_empty(), (canary - 25.0).abs() <= 3.0, report.failures().len() > 20);
+        if answers == (true, true, true) { Ok(()) } else { Err(report.into()) }
     })
     .await
 }
@@ -334,6 +356,7 @@ fn trials(place: &Place, held: &Held) -> Vec<Trial> {
         test("traffic_is_split_as_the_route_says", |lab| {
             lab.block_on(traffic_is_split_as_the_route_says(lab))
         }),
+        test("calls_are_split_as_well", |lab| lab.block_on(calls_are_split_as_well(lab))),
         test("images_say_how_pods_behave", |lab| lab.block_on(images_say_how_pods_behave(lab))),
         test("deleted_pods_refuse", |lab| lab.block_on(deleted_pods_refuse(lab))),
         test("rights_are_rbac_and_the_audit_log_tells", |lab| {
