@@ -14,3 +14,4 @@ pub mod controller;
 pub mod engine;
 #[cfg(feature = "controller")]
 pub mod server;
+pub mod sim;

@@ -13,6 +13,7 @@ pub struct Traffic {
     #[schemars(length(min = 1, max = 56))]
     pub service: String,
     /// Gateway API routes that carry the weights.
+    #[serde(rename = "gatewayAPI")]
     pub gateway_api: GatewayApi,
 }
 

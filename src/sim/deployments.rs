@@ -1,0 +1,223 @@
+//! The Deployment controller, as far as borrowing depends on it.
+//!
+//! A paused Deployment creates no ReplicaSet, but it is scaled: its one active ReplicaSet follows `replicas`; when its
+//! newest one is saturated the others go to zero; with several active ones it scales in proportion
+//! (`k8s.io/kubernetes/pkg/controller/deployment/sync.go`). Rolling is instant here.
+
+use serde_json::{Value, json};
+
+use crate::engine::revision::{revision_of, template_hash_of};
+use crate::engine::world::{ReplicaSetSeen, Seen};
+
+use super::cluster::Cluster;
+
+/// A Deployment.
+#[derive(Clone, Debug)]
+pub struct Deployment {
+    /// Identity and version.
+    pub at: Seen,
+    /// The image of its pod template.
+    pub image: String,
+    /// `spec.replicas`.
+    pub replicas: i32,
+    /// `spec.paused`.
+    pub paused: bool,
+    /// Whether the pause carries our annotation.
+    pub is_intercepted: bool,
+    /// Our label.
+    pub rollout_label: Option<String>,
+}
+
+impl Deployment {
+    pub(super) fn new(at: Seen, image: &str, replicas: i32) -> Self {
+        Self {
+            at,
+            image: image.to_owned(),
+            replicas,
+            paused: false,
+            is_intercepted: false,
+            rollout_label: None,
+        }
+    }
+
+    /// The pod template.
+    #[must_use]
+    pub fn template(&self) -> Value {
+        json!({"metadata": {"labels": {"app": self.at.name}}, "spec": {"containers": [{"image": self.image}]}})
+    }
+
+    pub(super) fn push(&mut self, image: &str, policy_active: bool) {
+        if self.image == image {
+            return;
+        }
+        image.clone_into(&mut self.image);
+        if policy_active && self.rollout_label.is_some() && !self.paused {
+            (self.paused, self.is_intercepted) = (true, true);
+        }
+    }
+}
+
+/// A ReplicaSet with its pods.
+#[derive(Clone, Debug)]
+pub struct ReplicaSet {
+    /// Identity and version.
+    pub at: Seen,
+    /// The Deployment whose selector matches it.
+    pub app: String,
+    /// Uid of the owner.
+    pub owner_uid: Option<String>,
+    /// Whether it carries our label.
+    pub is_labelled: bool,
+    /// The pods' `pod-template-hash`.
+    pub pod_hash: String,
+    /// The image of its template.
+    pub image: String,
+    /// Hash of its template.
+    pub template_hash: String,
+    /// Revision of its template.
+    pub revision: String,
+    /// `spec.replicas`.
+    pub replicas: i32,
+    /// The annotation `desired-replicas`.
+    pub desired: Option<i32>,
+    /// Pods that are available.
+    pub available: i32,
+}
+
+impl ReplicaSet {
+    /// Pods that exist.
+    #[must_use]
+    pub fn current(&self) -> i32 {
+        self.replicas
+    }
+
+    pub(super) fn seen(&self) -> ReplicaSetSeen {
+        ReplicaSetSeen {
+            at: self.at.clone(),
+            deleting: false,
+            is_labelled: self.is_labelled,
+            owner_uid: self.owner_uid.clone(),
+            pod_hash: self.pod_hash.clone(),
+            revision: self.revision.clone(),
+            template_hash: self.template_hash.clone(),
+            replicas: self.replicas,
+            desired_annotation: self.desired,
+            history_revision: 0,
+            is_observed: true,
+            current: self.current(),
+            available: self.available,
+        }
+    }
+}
+
+/// Brings every Deployment and ReplicaSet to rest.
+pub(super) fn settle(cluster: &mut Cluster) {
+    for name in cluster.deployments.keys().cloned().collect::<Vec<_>>() {
+        // Twice: what the first pass scales may saturate a set for the second.
+        for _ in 0..3 {
+            start_pods(cluster);
+            let Some(deployment) = cluster.deployments.get(&name).cloned() else { continue };
+            adopt(cluster, &deployment);
+            if deployment.paused { scale_paused(cluster, &deployment) } else { roll(cluster, &deployment) }
+        }
+    }
+    start_pods(cluster);
+}
+
+fn start_pods(cluster: &mut Cluster) {
+    let changed: Vec<(String, i32)> = cluster
+        .sets
+        .values()
+        .map(|set| (set, if cluster.broken_images.contains(&set.image) { 0 } else { set.replicas }))
+        .filter(|(set, available)| set.available != *available)
+        .map(|(set, available)| (set.at.name.clone(), available))
+        .collect();
+    for (name, available) in changed {
+        change(cluster, &name, |set| set.available = available);
+    }
+}
+
+fn change(cluster: &mut Cluster, name: &str, edit: impl FnOnce(&mut ReplicaSet)) {
+    let version = cluster.bump();
+    if let Some(set) = cluster.sets.get_mut(name) {
+        edit(set);
+        set.at.resource_version = version;
+    }
+}
+
+fn adopt(cluster: &mut Cluster, deployment: &Deployment) {
+    let is_orphan = |set: &&ReplicaSet| set.app == deployment.at.name && set.owner_uid.is_none();
+    for name in cluster.sets.values().filter(is_orphan).map(|set| set.at.name.clone()).collect::<Vec<_>>() {
+        change(cluster, &name, |set| set.owner_uid = Some(deployment.at.uid.clone()));
+    }
+}
+
+fn owned(cluster: &Cluster, deployment: &Deployment) -> Vec<ReplicaSet> {
+    let is_owned = |set: &&ReplicaSet| set.owner_uid.as_ref() == Some(&deployment.at.uid);
+    cluster.sets.values().filter(is_owned).cloned().collect()
+}
+
+fn roll(cluster: &mut Cluster, deployment: &Deployment) {
+    let template_hash = template_hash_of(&deployment.template());
+    let name = format!("{}-{template_hash}", deployment.at.name);
+    let sets = owned(cluster, deployment);
+    let newest = sets.iter().find(|set| set.template_hash == template_hash).map(|set| set.at.name.clone());
+    let newest = newest.unwrap_or_else(|| {
+        let set = ReplicaSet {
+            at: cluster.fresh(&name),
+            app: deployment.at.name.clone(),
+            owner_uid: Some(deployment.at.uid.clone()),
+            is_labelled: false,
+            pod_hash: template_hash.clone(),
+            image: deployment.image.clone(),
+            revision: revision_of(&deployment.template()),
+            template_hash: template_hash.clone(),
+            replicas: 0,
+            desired: None,
+            available: 0,
+        };
+        cluster.sets.insert(name.clone(), set);
+        name.clone()
+    });
+    for set in owned(cluster, deployment) {
+        let wanted = if set.at.name == newest { deployment.replicas } else { 0 };
+        scale(cluster, &set, wanted, deployment.replicas);
+    }
+}
+
+fn scale_paused(cluster: &mut Cluster, deployment: &Deployment) {
+    let sets = owned(cluster, deployment);
+    let active: Vec<&ReplicaSet> = sets.iter().filter(|set| set.replicas > 0).collect();
+    let template_hash = template_hash_of(&deployment.template());
+    let newest = sets.iter().find(|set| set.template_hash == template_hash);
+    if active.len() <= 1 {
+        if let Some(set) = active.first().copied().or(newest) {
+            scale(cluster, set, deployment.replicas, deployment.replicas);
+        }
+        return;
+    }
+    let is_saturated = |set: &ReplicaSet| {
+        set.replicas == deployment.replicas
+            && set.desired == Some(deployment.replicas)
+            && set.available == deployment.replicas
+    };
+    if let Some(newest) = newest.filter(|set| is_saturated(set)) {
+        for set in active.iter().filter(|set| set.at.name != newest.at.name) {
+            scale(cluster, set, 0, deployment.replicas);
+        }
+        return;
+    }
+    let surge = (deployment.replicas + 3) / 4;
+    let (total, allowed) = (active.iter().map(|set| set.replicas).sum::<i32>(), deployment.replicas + surge);
+    if total > allowed {
+        for set in active {
+            scale(cluster, set, set.replicas * allowed / total, deployment.replicas);
+        }
+    }
+}
+
+fn scale(cluster: &mut Cluster, set: &ReplicaSet, replicas: i32, desired: i32) {
+    if set.replicas != replicas || set.desired != Some(desired) {
+        change(cluster, &set.at.name, |set| (set.replicas, set.desired) = (replicas, Some(desired)));
+    }
+}

@@ -1,0 +1,11 @@
+//! Ring 2: a cluster in memory, on which the engine runs with a virtual clock. No I/O.
+//!
+//! It plays what borrowing depends on: the Deployment controller (paused Deployments, adoption, saturation, proportional
+//! scaling, twins), ready pods, endpoints, a gateway that accepts routes, and preconditions on every write.
+
+pub mod cluster;
+pub mod deployments;
+pub mod drive;
+
+pub use cluster::{Cluster, Conflict};
+pub use drive::{Drive, Stop};

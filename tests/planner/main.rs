@@ -1,0 +1,4 @@
+//! The planner on a cluster in memory: what it promises, by example and by property.
+
+mod examples;
+mod fixtures;
