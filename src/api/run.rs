@@ -13,6 +13,7 @@ use super::{ComponentStatus, Phase, Revision};
     group = "palier.dev",
     version = "v1alpha1",
     kind = "RolloutRun",
+    doc = "The record of one run of a Rollout.",
     namespaced,
     status = "RolloutRunStatus",
     shortname = "rorun",
