@@ -212,8 +212,15 @@ fn prepare(
     }
     let weight = Weight::clamped(phase.traffic);
     let size = borrow::size_for(part, deployment, weight.max(Weight::clamped(component.target_weight)));
-    match borrow::ensure_set(turn, component, part, size) {
+    let set = borrow::ensure_set(turn, component, part, size);
+    if set != SetState::Ready {
+        component.ready_since = None;
+    }
+    match set {
         SetState::Ready if turn.is_paused() => "paused".clone_into(&mut component.message),
+        SetState::Ready if component.target_weight == 0 && !borrow::has_settled(turn, component, part) => {
+            "the gateway learns of the canary's pods".clone_into(&mut component.message);
+        }
         SetState::Ready => {
             component.target_weight = phase.traffic;
             component.message.clear();

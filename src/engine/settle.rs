@@ -42,6 +42,7 @@ fn lasting(status: &RolloutStatus) -> RolloutStatus {
         component.canary_ready = 0;
         component.desired_replicas = 0;
         component.drain_until = None;
+        component.ready_since = None;
         component.message.clear();
         if let Some(bake) = component.bake.as_mut() {
             bake.earned = Span::ZERO;

@@ -19,13 +19,13 @@ fail() { say "$*"; exit 1; }
 # program | tool folder | package | build tags | what to expect
 programs() {
   cat <<LIST
-etcd|etcd|go.etcd.io/etcd/server/v3||half a minute
+etcd|etcd|go.etcd.io/etcd/server/v3||about 1 minute
 kube-apiserver|k8s|k8s.io/kubernetes/cmd/kube-apiserver||about 5 minutes
 kube-controller-manager|k8s|k8s.io/kubernetes/cmd/kube-controller-manager||about 1 minute
 kube-scheduler|k8s|k8s.io/kubernetes/cmd/kube-scheduler||half a minute
-kubectl|k8s|k8s.io/kubernetes/cmd/kubectl||about 1 minute
+kubectl|k8s|k8s.io/kubernetes/cmd/kubectl||about 2 minutes
 kwok|kwok|sigs.k8s.io/kwok/cmd/kwok||about 2 minutes
-prometheus|prometheus|github.com/prometheus/prometheus/cmd/prometheus|remove_all_sd|about 3 minutes
+prometheus|prometheus|github.com/prometheus/prometheus/cmd/prometheus|remove_all_sd|about 2 minutes
 helm|helm|helm.sh/helm/v3/cmd/helm||about 1 minute
 traefik|traefik|github.com/traefik/traefik/v3/cmd/traefik||about 8 minutes
 LIST

@@ -47,7 +47,9 @@ pub fn enter(dir: Option<&Path>) -> Result<Place> {
     };
     fs::create_dir_all(&dir).with_context(|| format!("cannot create {}", dir.display()))?;
     let dir = dir.canonicalize()?;
-    let _ = fs::remove_file(dir.join("pid"));
+    for stale in ["pid", "arrived"] {
+        let _ = fs::remove_file(dir.join(stale));
+    }
     let status = run_inside(&dir, &tools)?;
     if !status.success() && !dir.join("arrived").exists() {
         eprintln!(

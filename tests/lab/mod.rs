@@ -152,6 +152,8 @@ impl Lab {
             self.players = Some(self.services().block_on(players)?);
         }
         if self.options.prometheus {
+            // An earlier lab in the same folder is not this one's past.
+            let _ = std::fs::remove_dir_all(self.place.dir.join("prometheus"));
             edge::start_prometheus(&self.place, &self.children)?;
             self.moods = Some(self.services().block_on(Moods::start(PROMETHEUS_URL))?);
         }

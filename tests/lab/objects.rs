@@ -2,7 +2,6 @@
 
 use std::collections::HashMap;
 use std::path::Path;
-use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
 use kube::api::{DynamicObject, Patch, PatchParams};
@@ -100,17 +99,21 @@ impl Lab {
 
     /// Runs kubectl with another kubeconfig.
     pub fn kubectl_with(&self, kubeconfig: &Path, arguments: &[&str]) -> Result<String> {
-        let output =
-            kubectl(&self.place, kubeconfig)?.args(arguments).output().context("cannot run kubectl")?;
-        let errors = String::from_utf8_lossy(&output.stderr);
-        ensure!(output.status.success(), "kubectl {}: {}", arguments.join(" "), errors.trim());
-        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+        run(&self.place, "kubectl", kubeconfig, arguments)
+    }
+
+    /// Runs Helm as the administrator and gives what it printed.
+    pub fn helm(&self, arguments: &[&str]) -> Result<String> {
+        run(&self.place, "helm", &self.kubeconfig_admin(), arguments)
     }
 }
 
-fn kubectl(place: &Place, kubeconfig: &Path) -> Result<Command> {
-    let mut command = place.tools.command("kubectl")?;
-    // Its cache belongs to this control plane, not to the person's home.
-    command.env("KUBECONFIG", kubeconfig).env("HOME", &place.dir);
-    Ok(command)
+fn run(place: &Place, program: &str, kubeconfig: &Path, arguments: &[&str]) -> Result<String> {
+    let mut command = place.tools.command(program)?;
+    // Their caches belong to this control plane, not to the person's home.
+    command.args(arguments).env("KUBECONFIG", kubeconfig).env("HOME", &place.dir);
+    let output = command.output().with_context(|| format!("cannot run {program}"))?;
+    let errors = String::from_utf8_lossy(&output.stderr);
+    ensure!(output.status.success(), "{program} {}: {}", arguments.join(" "), errors.trim());
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }

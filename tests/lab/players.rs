@@ -47,7 +47,8 @@ impl Players {
         let pods = players.pods.clone();
         serve::spawn(metrics, move |_| {
             let pods = pods.all();
-            let text = tally::render(pods.iter().map(|pod| &**pod));
+            // A pod that is gone can't be scraped any more.
+            let text = tally::render(pods.iter().map(|pod| &**pod).filter(|pod| pod.answers()));
             std::future::ready(Ok(serve::answer(200, "text/plain; version=0.0.4", text)))
         });
         tokio::spawn(take(listener, players.pods.clone(), players.refusals.clone()));

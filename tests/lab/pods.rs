@@ -15,9 +15,6 @@ use tokio::sync::watch;
 
 use super::tally::Tally;
 
-/// How long the counters of a deleted pod are still shown.
-const REMEMBERED: Duration = Duration::from_secs(300);
-
 /// What an image's tag asks for: `v1`, `v2-err20`, `v3-slow400`, `v4-err5-slow100`.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Behaviour {
@@ -139,14 +136,9 @@ impl Pods {
         self.lock().get(&ip).cloned()
     }
 
-    /// Every pod whose counters are still to be shown.
+    /// Every pod that ever was.
     pub fn all(&self) -> Vec<Arc<Pod>> {
-        let mut pods = self.lock();
-        pods.retain(|_, pod| match *pod.life.borrow() {
-            Life::Leaving(until) => until.elapsed() < REMEMBERED,
-            Life::Serving | Life::Crashed => true,
-        });
-        pods.values().cloned().collect()
+        self.lock().values().cloned().collect()
     }
 
     /// Follows the API server for ever.

@@ -126,6 +126,7 @@ fn tools_are_the_pinned_ones(lab: &Lab) -> Result<()> {
     }
     let server = lab.kubectl(&["version", "-o", "json"])?;
     ensure!(server.contains("serverVersion"), "no API server: {server}");
+    ensure!(lab.helm(&["list", "-A", "-q"])?.is_empty(), "a new control plane has Helm releases");
     Ok(())
 }
 

@@ -17,6 +17,7 @@ impl<E: Display> From<E> for Seen {
 }
 
 /// Asks `probe` again and again until it is satisfied; after `within` fails with what it saw last.
+/// To be awaited where it is called: the compiler can't tell that its future may change threads.
 pub async fn eventually<T, F>(what: impl Display, within: Duration, mut probe: F) -> Result<T>
 where
     F: AsyncFnMut() -> Result<T, Seen>,
