@@ -3,28 +3,41 @@
 use crate::api::{ActionKind, Outcome, RolloutActionSpec, RunIntent, Stage};
 
 use super::plan::Reason;
-use super::release;
+use super::{evidence, release};
 use super::turn::{RECORD_MAX, Turn, takes_part};
 
 /// Takes every action that speaks of the present run and was not taken yet, oldest first.
 pub(super) fn take(turn: &mut Turn<'_>) {
     let number = turn.run_number();
-    for seen in &turn.world.actions {
+    // In a fixed order, whatever the order in which they were listed.
+    let mut actions: Vec<_> = turn.world.actions.iter().collect();
+    actions.sort_by(|a, b| (a.created_at, &a.uid).cmp(&(b.created_at, &b.uid)));
+    for seen in actions {
         let is_new = |run: &crate::api::RunStatus| !run.handled_actions.contains(&seen.uid);
         if seen.action.run != number || !turn.run().is_some_and(is_new) {
             continue;
         }
         let Some(run) = turn.status.run.as_mut() else { return };
-        if run.handled_actions.len() >= RECORD_MAX {
+        if run.handled_actions.len() < RECORD_MAX {
+            run.handled_actions.push(seen.uid.clone());
+        } else if !is_way_out(turn, seen.action.action) {
             // A run that was acted upon so often takes nothing but its end: forgetting one would obey it again.
-            return;
+            continue;
         }
-        run.handled_actions.push(seen.uid.clone());
         let by = in_words(&seen.action);
         match obey(turn, &seen.action) {
             Ok(()) => turn.happen("", Reason::ActionTaken, by),
             Err(why) => turn.happen("", Reason::ActionRefused, format!("{by} — refused: {why}")),
         }
+    }
+}
+
+/// Whether the action ends what it is obeyed in, so that it needs no place in a full record to be obeyed once only.
+fn is_way_out(turn: &Turn<'_>, kind: ActionKind) -> bool {
+    match kind {
+        ActionKind::Abort => turn.intent() == Some(RunIntent::Release),
+        ActionKind::Retry => turn.status.components.iter().any(|c| c.rejected.is_some()),
+        ActionKind::Promote | ActionKind::Pause | ActionKind::Resume => false,
     }
 }
 
@@ -74,27 +87,34 @@ fn obey(turn: &mut Turn<'_>, action: &RolloutActionSpec) -> Result<(), &'static 
 }
 
 fn set_paused(turn: &mut Turn<'_>, paused: bool) -> Result<(), &'static str> {
-    let now = turn.now;
     let Some(run) = turn.run_on() else { return Err("the run has ended") };
     if run.paused == paused {
         return Err(if paused { "the run is paused already" } else { "the run is not paused" });
     }
-    run.paused = paused;
-    if !paused {
-        // The time under a pause is nobody's fault: the progress deadline starts anew.
-        for component in turn.status.components.iter_mut().filter(|c| takes_part(c)) {
-            component.since = Some(now);
-        }
+    if paused {
+        run.paused = true;
+    } else {
+        go_on_after_pause(turn);
     }
     Ok(())
 }
 
+/// Ends a pause, if there is one. The time under it is nobody's fault: the progress deadline starts anew.
+fn go_on_after_pause(turn: &mut Turn<'_>) {
+    let now = turn.now;
+    let Some(run) = turn.run_on().filter(|run| run.paused) else { return };
+    run.paused = false;
+    for component in turn.status.components.iter_mut().filter(|c| takes_part(c)) {
+        component.since = Some(now);
+    }
+}
+
 /// Ends the present bake as if it were earned; in full, all that is left of the phases.
 fn promote(turn: &mut Turn<'_>, in_full: bool) -> Result<(), &'static str> {
-    let Some(run) = turn.run_on() else { return Err("the run has ended") };
-    run.paused = false;
     if in_full {
+        let Some(run) = turn.run_on() else { return Err("the run has ended") };
         run.promoted_in_full = true;
+        go_on_after_pause(turn);
         return Ok(());
     }
     let mut is_any = false;
@@ -105,13 +125,15 @@ fn promote(turn: &mut Turn<'_>, in_full: bool) -> Result<(), &'static str> {
             index.and_then(|index| phases.get(index)).filter(|_| component.stage == Stage::Baking)
         {
             is_any = true;
-            for gate in &mut component.gates {
-                gate.tripped = false;
-            }
+            evidence::set_aside(component);
             release::leave_phase(turn, component, part, phase);
+        } else if takes_part(component) && !evidence::lets_raise(turn, component, part) {
+            is_any = true;
+            evidence::set_aside(component);
         }
     });
     if is_any {
+        go_on_after_pause(turn);
         Ok(())
     } else {
         Err("no phase is baking now: its canary pods or its weight are still being prepared")

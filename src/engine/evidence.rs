@@ -9,13 +9,13 @@ use std::collections::BTreeSet;
 use jiff::Timestamp;
 
 use crate::api::{
-    BakeStatus, ComponentStatus, Gate, GateStatus, NoDataThen, OnFailure, Phase, Span, Verdict,
+    BakeStatus, ComponentStatus, Gate, GateStatus, NoDataThen, OnFailure, Phase, Span, Stage, Verdict,
 };
 
 use super::gates::{due_at, evidence_key, fold, no_data_deadline};
 use super::plan::{Measurement, Reason};
 use super::query::{Variables, pods_pattern, substitute};
-use super::turn::{Part, Turn, after, between};
+use super::turn::{Part, Turn, after, between, enter};
 
 /// How much longer than two intervals may pass between two evaluations that prove the time between them.
 const SLACK: Span = Span::seconds(15);
@@ -47,6 +47,7 @@ pub(super) fn begin(turn: &Turn<'_>, component: &mut ComponentStatus, part: &Par
 /// Gives every gate its evidence; evidence of another run, phase, revision, weight or definition is void, and the time
 /// that it had proven with it.
 fn align(turn: &Turn<'_>, component: &mut ComponentStatus, part: &Part<'_>, phase: &Phase) {
+    let earns_nothing = matches!(component.stage, Stage::Preparing | Stage::Baked);
     let (Some(bake), Some(canary)) = (component.bake.as_mut(), component.canary.as_ref()) else { return };
     let had_gates = !component.gates.is_empty();
     let mut aligned = Vec::new();
@@ -71,6 +72,11 @@ fn align(turn: &Turn<'_>, component: &mut ComponentStatus, part: &Part<'_>, phas
     component.gates = aligned;
     if is_void {
         (bake.earned, bake.counted_until) = (Span::ZERO, None);
+        if earns_nothing && component.earned.last().is_some_and(|earned| earned.name == phase.name) {
+            // Its proof is void before anything was built on it: it is to be proven again.
+            component.earned.pop();
+            enter(component, Stage::Baking, turn.now);
+        }
     }
 }
 
@@ -211,11 +217,16 @@ pub(super) fn count(
         Some(interval) => Span::millis(interval.as_millis() * 2 + SLACK.as_millis()),
         None => UNGATED_STEP_MIN.max(Span::millis(phase.bake_time.as_millis() / 60)),
     };
-    if let (Some(until), Some(from)) = (clean_until, bake.counted_until) {
-        let step = between(from, until).min(step_max);
-        bake.earned = Span::millis(bake.earned.as_millis() + step.as_millis());
-    }
-    bake.counted_until = clean_until;
+    bake.counted_until = match (clean_until, bake.counted_until) {
+        (None, _) => None,
+        // After a break time counts from now: what a slow gate said before it proves nothing of the break.
+        (Some(_), None) => Some(turn.now),
+        (Some(until), Some(from)) => {
+            let step = between(from, until).min(step_max);
+            bake.earned = Span::millis(bake.earned.as_millis() + step.as_millis());
+            Some(until.max(from))
+        }
+    };
     if gates.is_empty() && is_counting {
         let rest = remaining(bake, phase);
         if !rest.is_zero() {
@@ -252,6 +263,28 @@ pub(super) fn is_earned(
         status.is_some_and(|s| s.verdict == Verdict::Pass && !s.tripped && s.passes >= gate.min_evaluations)
     };
     bake.counted_until.is_some() && remaining(bake, phase).is_zero() && gates.into_iter().all(has_passed)
+}
+
+/// Whether nothing speaks against the next raise now: time passes between the end of a bake and the raise, and what the
+/// gates say in it counts as well. A gate whose judgement a person has just set aside has not spoken yet.
+pub(super) fn lets_raise(turn: &Turn<'_>, component: &ComponentStatus, part: &Part<'_>) -> bool {
+    let gates = gates_of(turn, part).into_iter().filter(|gate| gate.on_failure != OnFailure::Notify);
+    let speaks_against = |gate: &Gate| {
+        let status = component.gates.iter().find(|status| status.name == gate.name);
+        status.is_some_and(|s| s.tripped || !matches!(s.verdict, Verdict::Pass | Verdict::Wait))
+    };
+    component.bake.is_none() || !gates.into_iter().any(speaks_against)
+}
+
+/// Sets aside what the gates said so far, by a person's word: they are judged anew.
+pub(super) fn set_aside(component: &mut ComponentStatus) {
+    for gate in &mut component.gates {
+        gate.verdict = Verdict::Wait;
+        gate.tripped = false;
+        gate.consecutive_failures = 0;
+        gate.recent.clear();
+        gate.no_data_since = None;
+    }
 }
 
 /// Bake time that is still to be earned.

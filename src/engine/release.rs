@@ -39,9 +39,12 @@ pub(super) fn advance(turn: &mut Turn<'_>) {
             rest::settle(turn, component, part);
         }
     });
-    let mut taking_part = turn.status.components.iter().filter(|c| takes_part(c)).peekable();
-    let is_earned = taking_part.peek().is_some() && taking_part.all(|c| c.stage == Stage::Baked);
-    if turn.intent() == Some(RunIntent::Release) && is_earned && !turn.is_paused() {
+    let mut is_earned = turn.status.components.iter().any(takes_part);
+    turn.for_each(|turn, component, part| {
+        is_earned &= !takes_part(component)
+            || (component.stage == Stage::Baked && !is_kept_back(turn, component, part));
+    });
+    if turn.intent() == Some(RunIntent::Release) && is_earned {
         begin_adoption(turn);
     }
 }
@@ -111,9 +114,11 @@ fn tripped(component: &ComponentStatus) -> Vec<String> {
 fn phase_in_force(turn: &Turn<'_>, component: &ComponentStatus) -> Option<Phase> {
     component.bake.as_ref()?;
     let phases = &turn.world.rollout.spec.phases;
-    let index = usize::try_from(component.phase_index?).ok()?;
-    let is_before = matches!(component.stage, Stage::Preparing | Stage::Raising);
-    phases.get(if is_before { index.checked_sub(1)? } else { index }).cloned()
+    if matches!(component.stage, Stage::Preparing | Stage::Raising) {
+        let earned = component.earned.last()?;
+        return phases.iter().find(|phase| phase.name == earned.name).cloned();
+    }
+    phases.get(usize::try_from(component.phase_index?).ok()?).cloned()
 }
 
 /// The present phase: the first one that is not earned. An edit of the phases keeps what is earned of them.
@@ -154,6 +159,10 @@ fn step(turn: &mut Turn<'_>, component: &mut ComponentStatus, part: &Part<'_>) {
         component.gates.clear();
         enter(component, Stage::Preparing, turn.now);
     }
+    if component.stage == Stage::Baked && component.earned.len() < turn.world.rollout.spec.phases.len() {
+        // The last phase is another one now, at the same share.
+        enter(component, Stage::Baking, turn.now);
+    }
     if let Some(weight) = borrow::weight_in_force(turn, component, part) {
         component.weight = weight.percent();
     }
@@ -185,6 +194,7 @@ fn lose_no_request(
     let is_dead = set.is_none_or(|set| set.is_observed && set.available == 0);
     if has_traffic && is_dead && deployment.available_replicas > 0 && component.stage != Stage::Preparing {
         component.target_weight = 0;
+        component.route_mended_at = None;
         component.bake = None;
         component.gates.clear();
         enter(component, Stage::Preparing, turn.now);
@@ -212,17 +222,23 @@ fn prepare(
     }
     let weight = Weight::clamped(phase.traffic);
     let size = borrow::size_for(part, deployment, weight.max(Weight::clamped(component.target_weight)));
+    let is_kept_back = is_kept_back(turn, component, part);
+    if is_kept_back && part.is_by_pods() {
+        // More pods would be a greater share.
+        return;
+    }
     let set = borrow::ensure_set(turn, component, part, size);
     if set != SetState::Ready {
         component.ready_since = None;
     }
     match set {
-        SetState::Ready if turn.is_paused() => "paused".clone_into(&mut component.message),
+        SetState::Ready if is_kept_back => {}
         SetState::Ready if component.target_weight == 0 && !borrow::has_settled(turn, component, part) => {
             "the gateway learns of the canary's pods".clone_into(&mut component.message);
         }
         SetState::Ready => {
             component.target_weight = phase.traffic;
+            component.route_mended_at = None;
             component.message.clear();
             enter(component, Stage::Raising, turn.now);
         }
@@ -235,6 +251,20 @@ fn prepare(
             give_up_late(turn, component, part);
         }
     }
+}
+
+/// Whether a pause or a gate keeps the canary from a greater share now; the message says which.
+fn is_kept_back(turn: &Turn<'_>, component: &mut ComponentStatus, part: &Part<'_>) -> bool {
+    if turn.is_paused() {
+        "paused".clone_into(&mut component.message);
+        return true;
+    }
+    let in_full = turn.run().is_some_and(|run| run.promoted_in_full);
+    if in_full || evidence::lets_raise(turn, component, part) {
+        return false;
+    }
+    "a gate keeps the traffic where it is".clone_into(&mut component.message);
+    true
 }
 
 /// Keeps pins and weights as `target_weight` says. True when they are in force, or nothing has to be.
@@ -262,8 +292,7 @@ fn mend_routes(
     part: &Part<'_>,
     weight: Weight,
 ) -> RoutesState {
-    let was_in_force = component.bake.is_some();
-    if !was_in_force || !borrow::routes_differ(turn, component, part, weight) {
+    if !borrow::routes_differ(turn, component, part, weight) {
         return borrow::ensure_routes(turn, component, part, weight);
     }
     // More than was earned is taken back at once, whoever gave it.
@@ -273,7 +302,9 @@ fn mend_routes(
         turn.wake(until);
         return RoutesState::Written;
     }
-    if component.route_mended_at.is_none_or(|at| between(at, turn.now) >= TELL_EVERY) {
+    // The first write of a raise is no mending.
+    let is_mending = component.stage != Stage::Raising || component.route_mended_at.is_some();
+    if is_mending && turn.is_news(&part.name, Reason::ForeignChange, TELL_EVERY) {
         let message = "somebody else changed the weights of a route: they are put right at most every 10 s. \
                        If Git holds them, exclude the field manager 'palier' there"
             .to_owned();
@@ -296,7 +327,10 @@ fn raise(
     if borrow::ensure_set(turn, component, part, size.max(component.canary_replicas)) != SetState::Ready {
         return give_up_late(turn, component, part);
     }
-    let is_accepted = match borrow::ensure_routes(turn, component, part, weight) {
+    if borrow::weight_said(turn, part) < weight && is_kept_back(turn, component, part) {
+        return;
+    }
+    let is_accepted = match mend_routes(turn, component, part, weight) {
         RoutesState::InForce => true,
         RoutesState::Written | RoutesState::Pending => {
             component.message = format!("waiting until {weight} is accepted by the gateway");

@@ -148,8 +148,11 @@ fn follow_native_roll(
         return;
     }
     if !deployment.is_complete() {
-        "the Deployment is still rolling by itself: Palier waits for its end"
-            .clone_into(&mut component.message);
+        // A version that rolls without gates is told apart by the caller.
+        if !is_new_version {
+            "the Deployment is still rolling by itself: Palier waits for its end"
+                .clone_into(&mut component.message);
+        }
         return;
     }
     if !part.seen.replica_sets_complete {

@@ -8,24 +8,36 @@ use jiff::Timestamp;
 use crate::api::{RolloutStatus, Span, Stage};
 
 use super::turn::after;
+use super::world::World;
 
 /// The shortest time between two checkpoints of counters.
 const CHECKPOINT_MIN: Span = Span::seconds(60);
 
 /// Whether `after` differs from `before` in what must be stored now, or its counters are due to be.
-pub(super) fn must_store(before: &RolloutStatus, after: &RolloutStatus, now: Timestamp) -> bool {
+pub(super) fn must_store(world: &World, after: &RolloutStatus, now: Timestamp) -> bool {
+    let before = &world.rollout.status;
     if lasting(before) != lasting(after) {
         return true;
     }
-    let is_due = checkpoint_due(before, after).is_some_and(|due| due <= now);
+    let is_due = checkpoint_due(world, before, after).is_some_and(|due| due <= now);
     is_due && without_clock(before) != without_clock(after)
 }
 
-/// When the counters of a bake under way are to be stored next.
-pub(super) fn checkpoint_due(before: &RolloutStatus, status: &RolloutStatus) -> Option<Timestamp> {
-    let is_baking = status.components.iter().any(|c| c.stage == Stage::Baking);
-    let last = before.checkpointed_at?;
-    is_baking.then(|| after(last, CHECKPOINT_MIN))
+/// When the counters of a bake under way are to be stored next, `last` being the status that was stored last: every
+/// minute, or sixty times in a bake that is longer than an hour.
+pub(super) fn checkpoint_due(
+    world: &World,
+    last: &RolloutStatus,
+    status: &RolloutStatus,
+) -> Option<Timestamp> {
+    let phases = &world.rollout.spec.phases;
+    let bake_time = |index: i32| Some(phases.get(usize::try_from(index).ok()?)?.bake_time);
+    let baking = status.components.iter().filter(|c| c.stage == Stage::Baking);
+    let step = baking
+        .map(|c| c.phase_index.and_then(bake_time).unwrap_or_default())
+        .map(|bake| CHECKPOINT_MIN.max(Span::millis(bake.as_millis() / 60)))
+        .min()?;
+    Some(after(last.checkpointed_at?, step))
 }
 
 fn without_clock(status: &RolloutStatus) -> RolloutStatus {
@@ -43,6 +55,7 @@ fn lasting(status: &RolloutStatus) -> RolloutStatus {
         component.desired_replicas = 0;
         component.drain_until = None;
         component.ready_since = None;
+        component.route_mended_at = None;
         component.message.clear();
         if let Some(bake) = component.bake.as_mut() {
             bake.earned = Span::ZERO;

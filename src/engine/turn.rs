@@ -61,7 +61,28 @@ impl<'w> Turn<'w> {
             happened: Vec::new(),
         };
         turn.align_components();
+        turn.heal_clock();
         turn
+    }
+
+    /// Brings times of the status that lie ahead of us back to now: the clock was set back since. Without it every wait
+    /// would be longer by that jump; a bake begins anew, because its evidence is keyed by its start.
+    fn heal_clock(&mut self) {
+        let now = self.now;
+        let heal = |time: &mut Option<Timestamp>| *time = time.map(|time| time.min(now));
+        for component in &mut self.status.components {
+            heal(&mut component.since);
+            heal(&mut component.route_mended_at);
+            if let Some(bake) = component.bake.as_mut() {
+                bake.started_at = bake.started_at.min(now);
+                bake.counted_until = bake.counted_until.filter(|until| *until <= now);
+            }
+            for gate in &mut component.gates {
+                heal(&mut gate.evaluated_at);
+                heal(&mut gate.sampled_at);
+                heal(&mut gate.no_data_since);
+            }
+        }
     }
 
     /// Gives every component of the spec an entry, in the order of the spec; entries that left the spec come last.
@@ -160,6 +181,13 @@ impl<'w> Turn<'w> {
         self.happened.push(Happening { component: component.to_owned(), reason, message });
     }
 
+    /// Whether nothing of this kind was said of the component in this run for `span`.
+    pub fn is_news(&self, component: &str, reason: Reason, span: Span) -> bool {
+        let is_same = |entry: &&TimelineEntry| entry.component == component && entry.reason == reason.as_str();
+        let said = self.run().and_then(|run| run.timeline.iter().rev().find(is_same));
+        said.is_none_or(|entry| between(entry.at, self.now) >= span)
+    }
+
     /// Turns the run back: from here on every decision brings it nearer to stable. Needs no metric and no answer of
     /// anybody.
     pub fn roll_back(&mut self, ends_as: Outcome, reason: Reason, component: &str, why: &str) {
@@ -208,12 +236,14 @@ impl<'w> Turn<'w> {
     pub fn finish(mut self) -> Plan {
         present::word(&mut self);
         let before = &self.world.rollout.status;
-        let persist = !self.happened.is_empty() || settle::must_store(before, &self.status, self.now);
+        let persist = !self.happened.is_empty() || settle::must_store(self.world, &self.status, self.now);
         if persist {
             self.status.checkpointed_at = Some(self.now);
             self.status.epoch = self.world.epoch;
         }
-        if let Some(at) = settle::checkpoint_due(before, &self.status) {
+        // One that is due with nothing new to store waits for the next answer, not for the clock.
+        let last = if persist { &self.status } else { before };
+        if let Some(at) = settle::checkpoint_due(self.world, last, &self.status).filter(|at| *at > self.now) {
             self.wake(at);
         }
         Plan {

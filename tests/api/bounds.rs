@@ -57,7 +57,8 @@ fn every_value_is_explained_and_none_may_be_null() {
         let kind = crd.spec.names.kind;
         walk(&schema_of(&kind), &kind, &mut |schema, path| {
             // A list's items are explained by the list.
-            let explained = schema.get("description").is_some() || path.ends_with("[]") || path.contains(".conditions");
+            let explained =
+                schema.get("description").is_some() || path.ends_with("[]") || path.contains(".conditions");
             if !explained && !path.ends_with(".metadata") {
                 faults.push(format!("{path}: no description for kubectl explain"));
             }
@@ -74,8 +75,16 @@ fn each_kind_has_columns_a_short_name_and_a_category() {
     for crd in crds::all() {
         let names = &crd.spec.names;
         assert!(names.short_names.as_ref().is_some_and(|short| !short.is_empty()), "{}", names.kind);
-        assert!(names.categories.as_ref().is_some_and(|all| all.iter().any(|one| one == "palier")), "{}", names.kind);
+        assert!(
+            names.categories.as_ref().is_some_and(|all| all.iter().any(|one| one == "palier")),
+            "{}",
+            names.kind
+        );
         let columns = crd.spec.versions[0].additional_printer_columns.as_ref();
-        assert!(columns.is_some_and(|columns| columns.last().is_some_and(|last| last.name == "Age")), "{}", names.kind);
+        assert!(
+            columns.is_some_and(|columns| columns.last().is_some_and(|last| last.name == "Age")),
+            "{}",
+            names.kind
+        );
     }
 }

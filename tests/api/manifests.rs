@@ -27,7 +27,9 @@ fn files(dir: &Path) -> Vec<(String, String)> {
     let mut all: Vec<_> = entries
         .map(|entry| entry.unwrap().path())
         .filter(|path| path.extension().is_some_and(|extension| extension == "yaml"))
-        .map(|path| (path.file_name().unwrap().to_string_lossy().into_owned(), fs::read_to_string(path).unwrap()))
+        .map(|path| {
+            (path.file_name().unwrap().to_string_lossy().into_owned(), fs::read_to_string(path).unwrap())
+        })
         .collect();
     all.sort();
     all
@@ -55,7 +57,9 @@ pub fn bad() -> Vec<Bad> {
 
 /// Every object of ours in the examples, with its file.
 pub fn examples() -> Vec<(String, Value)> {
-    let ours = |value: &Value| value["apiVersion"].as_str().is_some_and(|version| version.starts_with("palier.dev/"));
+    let ours = |value: &Value| {
+        value["apiVersion"].as_str().is_some_and(|version| version.starts_with("palier.dev/"))
+    };
     files(&root().join("examples"))
         .into_iter()
         .flat_map(|(name, text)| documents(&name, &text).into_iter().map(move |value| (name.clone(), value)))
@@ -68,7 +72,10 @@ fn each_bad_manifest_says_what_to_expect() {
     let bad = bad();
     assert!(bad.len() >= 40, "{} manifests", bad.len());
     for Bad { name, refused_by, field, says, documents } in bad {
-        assert!(["schema", "cel", "policy", "stalled"].contains(&refused_by.as_str()), "{name}: {refused_by}");
+        assert!(
+            ["schema", "cel", "policy", "stalled"].contains(&refused_by.as_str()),
+            "{name}: {refused_by}"
+        );
         assert!(name.starts_with(&refused_by), "{name} is refused by {refused_by}");
         assert!(!field.is_empty() && !says.is_empty() && !documents.is_empty(), "{name}");
     }

@@ -43,7 +43,11 @@ fn each_bad_manifest_is_refused_in_its_words() {
         let refusals = refusals(&bad.documents[0], None);
         let promised = |refusal: &&String| refusal.contains(&bad.says);
         assert!(refusals.iter().any(|refusal| promised(&refusal)), "{}: {refusals:?}", bad.name);
-        assert!(refusals.iter().all(|refusal| promised(&refusal)), "{} has more than one mistake: {refusals:?}", bad.name);
+        assert!(
+            refusals.iter().all(|refusal| promised(&refusal)),
+            "{} has more than one mistake: {refusals:?}",
+            bad.name
+        );
     }
 }
 
@@ -74,7 +78,10 @@ fn actions_and_records_cannot_be_changed() {
                         "startedAt": "2026-01-01T00:00:00Z"}})
     };
     let refused = refusals(&run(2), Some(&run(1)));
-    assert!(refused.len() == 1 && refused[0].contains("the record of a run cannot be changed"), "{refused:?}");
+    assert!(
+        refused.len() == 1 && refused[0].contains("the record of a run cannot be changed"),
+        "{refused:?}"
+    );
 }
 
 #[test]

@@ -2,11 +2,12 @@
 
 use std::error::Error;
 use std::io;
+use std::iter::successors;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use reqwest::{Method, Response, StatusCode, header, redirect, retry};
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, timeout, timeout_at};
 use url::Url;
 
 use crate::api::{PrometheusServer, Span};
@@ -90,6 +91,8 @@ const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
 const IDLE_MAX: usize = 4;
 /// Enough of an error answer to find its class.
 const ERROR_BYTES_MAX: usize = 64 << 10;
+/// How long the class of an error answer is waited for.
+const ERROR_BODY_WAIT: Duration = Duration::from_secs(1);
 
 impl PrometheusClient {
     /// A client; nothing is connected to yet.
@@ -115,7 +118,6 @@ impl PrometheusClient {
             .referer(false)
             .user_agent(concat!("palier/", env!("CARGO_PKG_VERSION")))
             .connect_timeout(CONNECT_TIMEOUT)
-            .timeout(config.timeout.as_std())
             .pool_idle_timeout(IDLE_TIMEOUT)
             .pool_max_idle_per_host(IDLE_MAX)
             .build()
@@ -205,14 +207,12 @@ impl PrometheusClient {
 
     /// Reads a body of at most `max` bytes, whatever its length is said to be.
     async fn read(&self, mut response: Response, max: usize) -> Result<Vec<u8>, String> {
-        let too_large = || format!("the answer is larger than {max} bytes: aggregate it, or raise maxBytes");
-        if response.content_length().is_some_and(|length| length > max as u64) {
-            return Err(too_large());
-        }
         let mut body = Vec::new();
         while let Some(chunk) = response.chunk().await.map_err(|error| self.in_words(&error))? {
             if body.len() + chunk.len() > max {
-                return Err(too_large());
+                return Err(format!(
+                    "the answer is larger than {max} bytes: aggregate it, or raise maxBytes"
+                ));
             }
             body.extend_from_slice(&chunk);
         }
@@ -223,7 +223,12 @@ impl PrometheusClient {
         if status.is_redirection() {
             return format!("redirect refused (HTTP {}): give the final address in url", status.as_u16());
         }
-        let body = self.read(response, ERROR_BYTES_MAX).await.unwrap_or_default();
+        // The status says enough: its body is not worth waiting for.
+        let wait = ERROR_BODY_WAIT.min(self.timeout.as_std() / 4);
+        let body = match timeout(wait, self.read(response, ERROR_BYTES_MAX)).await {
+            Ok(Ok(body)) => body,
+            _ => Vec::new(),
+        };
         let class = answer::error_class(&body).map(|class| format!(" {class}")).unwrap_or_default();
         let cure = match status.as_u16() {
             401 | 403 => ": check the MetricSource's credentials",
@@ -238,39 +243,47 @@ impl PrometheusClient {
 
     /// A failure in fixed words: an error's own text may hold what a stranger wrote.
     fn in_words(&self, error: &reqwest::Error) -> String {
-        let mut cause: Option<&(dyn Error + 'static)> = Some(error);
-        while let Some(error) = cause {
-            let inner = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
-            let inner = inner.map(|inner| inner as &(dyn Error + 'static)).unwrap_or(error);
-            if let Some(refused) = inner.downcast_ref::<AddressError>() {
-                return refused.to_string();
-            }
-            if let Some(error) = inner.downcast_ref::<rustls::Error>() {
-                return match error {
-                    rustls::Error::InvalidCertificate(_) => {
-                        "the server's certificate is not trusted: give its authority in caBundleRef, and in url the \
-                         name that it is made out to"
-                    }
-                    _ => "no TLS connection: does the server speak https?",
-                }
-                .to_owned();
-            }
-            if let Some(io::ErrorKind::ConnectionRefused) =
-                error.downcast_ref::<io::Error>().map(io::Error::kind)
-            {
-                return "connection refused: nothing listens at this address".to_owned();
-            }
-            cause = error.source();
+        if let Some(reason) =
+            successors(Some(error as &(dyn Error + 'static)), cause_of).find_map(known_cause)
+        {
+            return reason;
         }
         match error {
-            error if error.is_dns() => "the name of the server cannot be resolved".to_owned(),
-            error if error.is_timeout() && error.is_connect() => "no connection within 2 s".to_owned(),
-            error if error.is_timeout() => late(self.timeout),
-            error if error.is_connect() => "no connection to the server".to_owned(),
-            error if error.is_body() || error.is_decode() => "the answer broke off".to_owned(),
-            _ => "the connection broke before an answer came".to_owned(),
+            error if error.is_dns() => "the name of the server cannot be resolved",
+            error if error.is_timeout() && error.is_connect() => "no connection within 2 s",
+            error if error.is_connect() => "no connection to the server",
+            error if error.is_body() || error.is_decode() => "the answer broke off",
+            _ => "the connection broke before an answer came",
         }
+        .to_owned()
     }
+}
+
+/// What is behind an error. `source` of an I/O error skips the error that it wraps.
+fn cause_of<'a>(error: &&'a (dyn Error + 'static)) -> Option<&'a (dyn Error + 'static)> {
+    let error = *error;
+    match error.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
+        Some(wrapped) => Some(wrapped),
+        None => error.source(),
+    }
+}
+
+fn known_cause(error: &(dyn Error + 'static)) -> Option<String> {
+    if let Some(refused) = error.downcast_ref::<AddressError>() {
+        return Some(refused.to_string());
+    }
+    let words = match error.downcast_ref::<rustls::Error>() {
+        Some(rustls::Error::InvalidCertificate(_)) => {
+            "the server's certificate is not trusted: give its authority in caBundleRef, and in url the name that it \
+             is made out to"
+        }
+        Some(_) => "no TLS connection: does the server speak https?",
+        None => match error.downcast_ref::<io::Error>().map(io::Error::kind) {
+            Some(io::ErrorKind::ConnectionRefused) => "connection refused: nothing listens at this address",
+            _ => return None,
+        },
+    };
+    Some(words.to_owned())
 }
 
 fn late(timeout: Span) -> String {

@@ -104,15 +104,12 @@ impl Server {
     /// The question under way with this query, or a new one; `None` if too many are under way.
     fn flight(self: &Arc<Self>, query: &str) -> Option<Flight> {
         let mut flights = locked(&self.flights);
-        // One that is answered already is not joined: its answer belongs to an earlier time.
-        let joined =
-            flights.get(query).and_then(WeakShared::upgrade).filter(|flight| flight.peek().is_none());
-        if joined.is_some() {
-            return joined;
+        if let Some(joined) = flights.get(query).and_then(WeakShared::upgrade) {
+            return Some(joined);
         }
         if flights.len() >= UNDER_WAY_MAX {
             // Those that nobody waits for any more have left their names behind.
-            flights.retain(|_, flight| flight.upgrade().is_some_and(|flight| flight.peek().is_none()));
+            flights.retain(|_, flight| flight.upgrade().is_some());
         }
         if flights.len() >= UNDER_WAY_MAX {
             return None;
@@ -130,6 +127,7 @@ impl Server {
                 "the metric server is so busy with earlier questions that this one was not asked".to_owned(),
             ),
         };
+        // Before the answer is out: nobody joins it later, when it belongs to an earlier time.
         locked(&self.flights).remove(&query);
         answer
     }
@@ -139,4 +137,28 @@ impl Server {
 /// nothing half done.
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::api::Span;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_question_that_is_answered_is_not_joined() {
+        let config = SourceConfig {
+            // Nothing listens there: the answer comes at once.
+            url: "http://127.0.0.1:1".to_owned(),
+            timeout: Span::seconds(10),
+            max_bytes: 1024,
+            ca_bundle: None,
+            auth: None,
+            allow_loopback: true,
+        };
+        let server = Arc::new(Server::new(PrometheusClient::new(config).unwrap()));
+        let first = server.flight("up").unwrap();
+        assert!(matches!(first.clone().await, Answer::Failed(_)));
+        assert!(first.peek().is_some() && server.flight("up").unwrap().peek().is_none());
+    }
 }
