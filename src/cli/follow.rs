@@ -83,7 +83,7 @@ pub(super) async fn follow(
                 Err(words) => trouble = Some(words),
             },
             _ = tick.tick(), if screen.is_live() => {}
-            _ = resized.recv() => {}
+            _ = resized.recv() => screen.resized()?,
             () = ends.next() => return Ok(ExitStatus::Interrupted),
             () = at(deadline) => {
                 drop(screen);
@@ -155,6 +155,13 @@ impl<'a> Screen<'a> {
 
     const fn is_live(&self) -> bool {
         matches!(self, Screen::Live(..))
+    }
+
+    fn resized(&mut self) -> io::Result<()> {
+        match self {
+            Screen::Live(_, live) => live.resized(),
+            Screen::Lines(..) | Screen::Documents(..) => Ok(()),
+        }
     }
 
     fn show(&mut self, rollout: &Rollout, trouble: Option<&str>) -> Result<(), CliError> {

@@ -21,8 +21,8 @@ pub struct HistoryArgs {
     /// Number of a run, for its whole record
     #[arg(value_name = "N")]
     pub run: Option<i64>,
-    /// The objects for a program
-    #[arg(short, long, value_name = "FORMAT")]
+    /// The objects for a program: json or yaml
+    #[arg(short, long, value_name = "FORMAT", hide_possible_values = true)]
     pub output: Option<Format>,
 }
 

@@ -12,6 +12,7 @@ const SHOW_CURSOR: &str = "\u{1b}[?25h";
 const BEGIN_FRAME: &str = "\u{1b}[?2026h";
 const END_FRAME: &str = "\u{1b}[?2026l";
 const CLEAR_TO_END_OF_LINE: &str = "\u{1b}[K";
+const CLEAR_ALL: &str = "\u{1b}[H\u{1b}[2J";
 const CLEAR_BELOW: &str = "\u{1b}[J";
 
 /// The place on the terminal. The cursor is hidden until this is dropped, however that comes about.
@@ -25,6 +26,13 @@ impl<'a> Live<'a> {
     pub(super) fn new(printer: &'a Printer) -> io::Result<Self> {
         printer.print(HIDE_CURSOR)?;
         Ok(Self { printer, drawn: Vec::new() })
+    }
+
+    /// Starts anew on an empty window: a changed size has moved lines to and from the terminal's memory, and nobody
+    /// knows where the former frame is now.
+    pub(super) fn resized(&mut self) -> io::Result<()> {
+        self.drawn.clear();
+        self.printer.print(CLEAR_ALL)
     }
 
     /// Draws the frame over the former one. What does not fit the terminal's height is left out.

@@ -35,7 +35,7 @@ pub use run::RunArgs;
 pub use status::{StatusArgs, status};
 
 use crate::api::ActionKind;
-use view::Ink;
+use view::{Ink, wrap};
 
 /// Phased rollouts for Kubernetes: every raise is earned, every rollback is instant
 #[derive(Debug, Parser)]
@@ -58,8 +58,9 @@ struct Global {
     /// Context of the kubeconfig to use
     #[arg(long, global = true, value_name = "NAME", help_heading = "Global options")]
     context: Option<String>,
-    /// When to write colours
-    #[arg(long, global = true, value_name = "WHEN", default_value = "auto", help_heading = "Global options")]
+    /// When to write colours: auto (on a terminal, unless NO_COLOR is set), always, never
+    #[arg(long, global = true, value_name = "WHEN", default_value = "auto", hide_possible_values = true)]
+    #[arg(hide_default_value = true, help_heading = "Global options")]
     color: Colour,
 }
 
@@ -133,10 +134,13 @@ fn called_as(program: impl AsRef<Path>) -> &'static str {
 /// Says what went wrong and what helps.
 pub fn report(printer: &Printer, error: &CliError) {
     let style = printer.error_style();
-    printer.say(&format!("{} {error}\n", style.paint(Ink::Bad, "error:")));
+    let width = printer.error_width();
+    let mut said = wrap(&format!("error: {error}"), width).join("\n");
+    said.replace_range(..6, &style.paint(Ink::Bad, "error:"));
     if let Some(cure) = error.cure() {
-        printer.say(&format!("{cure}\n"));
+        said = format!("{said}\n{}", wrap(&cure, width).join("\n"));
     }
+    printer.say(&format!("{said}\n"));
 }
 
 fn start(cli: Cli, printer: &Printer) -> Result<ExitStatus, CliError> {

@@ -116,6 +116,15 @@ impl Printer {
         self.out.is_terminal && !is_dumb()
     }
 
+    /// Columns for standard error: a person reads words, a program that reads it looks for whole lines.
+    #[must_use]
+    pub fn error_width(&self) -> usize {
+        match terminal_size::terminal_size() {
+            Some((columns, _)) if self.err.is_terminal => usize::from(columns.0),
+            _ => usize::MAX,
+        }
+    }
+
     /// Columns and rows of the terminal at this moment; where there is none, 100 columns and no end of rows.
     #[must_use]
     pub fn size(&self) -> (usize, usize) {

@@ -23,8 +23,8 @@ pub struct StatusArgs {
     /// With -w: give up after this time, such as 90s or 1h30m (exit status 3)
     #[arg(long, value_name = "DURATION", requires = "watch")]
     pub timeout: Option<Span>,
-    /// The whole object for a program
-    #[arg(short, long, value_name = "FORMAT")]
+    /// The whole object for a program: json or yaml
+    #[arg(short, long, value_name = "FORMAT", hide_possible_values = true)]
     pub output: Option<Format>,
 }
 

@@ -26,7 +26,7 @@ use crate::api::{Gate, Phase, Rollout, RolloutState};
 
 pub use history::{render_history, render_run};
 pub use ink::{Ink, Style};
-pub use text::{clean, cut, painted_width};
+pub use text::{clean, cut, painted_width, wrap};
 pub use time::{ago, span, stamp};
 
 use ink::Page;
