@@ -93,6 +93,14 @@ impl Given {
         self
     }
 
+    /// Another name for the first workload and the Rollout.
+    pub fn called(mut self, name: &str) -> Self {
+        if let Some(first) = self.workloads.first_mut() {
+            name.clone_into(&mut first.name);
+        }
+        self
+    }
+
     /// The size of every workload.
     pub fn replicas(mut self, replicas: u32) -> Self {
         self.workloads.iter_mut().for_each(|workload| workload.replicas = replicas);

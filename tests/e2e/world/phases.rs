@@ -17,6 +17,8 @@ use super::shop::{Shop, is_baking};
 use crate::lab::Report;
 use crate::lab::audit::Entry;
 
+/// How long single steps may take on a busy machine.
+pub const IN_A_MOMENT: Duration = super::shop::SOON;
 /// How long the gateway may take until new weights are in force for every connection.
 const IN_FORCE: Duration = Duration::from_millis(500);
 

@@ -67,18 +67,34 @@ impl Shop {
         };
         let what = format!("{size} pods are available");
         self.scene.record.deployments.until(&what, &workload.name, SOON, available).await?;
-        let (http, host) = (reqwest::Client::new(), workload.host(&self.scene.namespace));
-        eventually(format!("{host} answers from {tag}"), SOON, async || {
+        self.workload_answers_from(workload, tag).await
+    }
+
+    /// Waits until the gateway answers from this version of the first workload only, ten times in a row.
+    pub async fn answers_from(&self, tag: &str) -> Result<()> {
+        self.workload_answers_from(self.workload(), tag).await
+    }
+
+    async fn workload_answers_from(&self, workload: &Workload, tag: &str) -> Result<()> {
+        let what = format!("{} answers from {tag}", workload.host(&self.scene.namespace));
+        eventually(what, SOON, async || {
             for _ in 0..10 {
-                let answer = http.get(GATEWAY_URL).header("host", &host).send().await?;
-                let version = answer.headers().get("x-version").and_then(|value| value.to_str().ok());
-                if version != Some(tag) {
-                    return Err(format!("{}: {version:?}", answer.status()).into());
+                let version = self.answered_by(workload).await?;
+                if version != tag {
+                    return Err(version.into());
                 }
             }
             Ok(())
         })
         .await
+    }
+
+    /// The version that answers one request to a workload.
+    pub async fn answered_by(&self, workload: &Workload) -> Result<String> {
+        let request = reqwest::Client::new().get(GATEWAY_URL).header("host", workload.host(&self.scene.namespace));
+        let answer = request.timeout(SOON).send().await?;
+        let version = answer.headers().get("x-version").and_then(|value| value.to_str().ok());
+        version.map(str::to_owned).with_context(|| format!("{}, not from a pod", answer.status()))
     }
 
     /// Visitors of the first workload, so many a second, until they are told to stop.
