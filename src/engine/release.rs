@@ -5,7 +5,7 @@ use crate::api::{ComponentStatus, EarnedPhase, OnFailure, Outcome, Phase, RunInt
 use super::borrow::{self, Pin, RoutesState, SetState};
 use super::evidence;
 use super::plan::Reason;
-use super::turn::{Part, Turn, after, between, enter, takes_part};
+use super::turn::{Part, Turn, after, enter, takes_part};
 use super::world::DeploymentSeen;
 use super::{Weight, rest};
 use crate::api::Span;
