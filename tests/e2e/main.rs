@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Result;
-use futures::future::BoxFuture;
+use futures::future::LocalBoxFuture;
 use lab::{Lab, Options, User};
 use libtest_mimic::{Arguments, Conclusion, Failed, Trial};
 use world::{Crew, Scene, World};
@@ -24,7 +24,7 @@ const SIDE_BY_SIDE: usize = 4;
 const LIMIT: Duration = Duration::from_secs(300);
 
 /// What a scenario does in its scene.
-type Body = fn(Arc<Scene>) -> BoxFuture<'static, Result<()>>;
+type Body = fn(Arc<Scene>) -> LocalBoxFuture<'static, Result<()>>;
 
 /// A scenario by name.
 pub struct Scenario {

@@ -27,7 +27,7 @@ use crate::lab::Lab;
 use controllers::Controller;
 use figures::Figures;
 
-pub use conserve::{Apart, Found};
+pub use conserve::Apart;
 pub use given::{Gate, Given};
 pub use scene::{Crew, Scene};
 pub use shop::Shop;
