@@ -183,7 +183,8 @@ impl<'w> Turn<'w> {
 
     /// Whether nothing of this kind was said of the component in this run for `span`.
     pub fn is_news(&self, component: &str, reason: Reason, span: Span) -> bool {
-        let is_same = |entry: &&TimelineEntry| entry.component == component && entry.reason == reason.as_str();
+        let is_same =
+            |entry: &&TimelineEntry| entry.component == component && entry.reason == reason.as_str();
         let said = self.run().and_then(|run| run.timeline.iter().rev().find(is_same));
         said.is_none_or(|entry| between(entry.at, self.now) >= span)
     }
