@@ -1,6 +1,7 @@
 //! The command line: one file per command, one printer, an exit status instead of exits.
 
 pub mod actions;
+mod clock;
 mod cluster;
 mod completion;
 pub mod crds;
@@ -58,8 +59,9 @@ struct Global {
     /// Context of the kubeconfig to use
     #[arg(long, global = true, value_name = "NAME", help_heading = "Global options")]
     context: Option<String>,
-    /// When to write colours
-    #[arg(long, global = true, value_name = "WHEN", default_value = "auto", help_heading = "Global options")]
+    /// When to write colours: auto (on a terminal, unless NO_COLOR is set), always, never
+    #[arg(long, global = true, value_name = "WHEN", default_value = "auto", hide_possible_values = true)]
+    #[arg(hide_default_value = true, help_heading = "Global options")]
     color: Colour,
 }
 

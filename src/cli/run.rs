@@ -52,17 +52,17 @@ pub struct RunArgs {
     /// Whether --prometheus-url may be on the loopback interface
     #[arg(long, value_name = "BOOL", default_value_t = true, action = clap::ArgAction::Set, requires = "prometheus_url")]
     pub prometheus_allow_loopback: bool,
-    /// What Rollouts with interception: Auto get
-    #[arg(long, value_name = "WAY", default_value = "auto")]
+    /// What Rollouts with interception: Auto get: admission, at-rest, or auto (by what the cluster serves)
+    #[arg(long, value_name = "WAY", default_value = "auto", hide_possible_values = true)]
     pub interception: InterceptionFlag,
     /// Rollouts that are worked on at the same time
     #[arg(long, value_name = "N", default_value_t = 32, value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub concurrency: u16,
-    /// Form of the log
-    #[arg(long, value_name = "FORMAT", default_value = "text")]
+    /// Form of the log: text or json
+    #[arg(long, value_name = "FORMAT", default_value = "text", hide_possible_values = true)]
     pub log_format: LogFormat,
     /// Level of the log: error, warn, info, debug, trace, or a filter such as info,palier::controller=debug
-    #[arg(long, value_name = "LEVEL", default_value = "info", env = "PALIER_LOG")]
+    #[arg(long, value_name = "LEVEL", default_value = "info", env = "PALIER_LOG", hide_env_values = true)]
     pub log_level: String,
 }
 

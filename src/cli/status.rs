@@ -1,12 +1,10 @@
 //! `palier status`: where a Rollout is.
 
-use jiff::Timestamp;
-
 use crate::api::{Rollout, Span};
 
 use super::follow::{Follow, Goal, follow};
 use super::view::render_status;
-use super::{CliError, Cluster, ExitStatus, Format, Printer, format, rollout_name};
+use super::{CliError, Cluster, ExitStatus, Format, Printer, clock, format, rollout_name};
 
 /// Arguments of `palier status`.
 #[derive(Debug, clap::Args)]
@@ -23,8 +21,8 @@ pub struct StatusArgs {
     /// With -w: give up after this time, such as 90s or 1h30m (exit status 3)
     #[arg(long, value_name = "DURATION", requires = "watch")]
     pub timeout: Option<Span>,
-    /// The whole object for a program
-    #[arg(short, long, value_name = "FORMAT")]
+    /// The whole object for a program: json or yaml
+    #[arg(short, long, value_name = "FORMAT", hide_possible_values = true)]
     pub output: Option<Format>,
 }
 
@@ -46,7 +44,7 @@ pub async fn status(cluster: &Cluster, args: &StatusArgs, printer: &Printer) -> 
     }
     let text = match args.output {
         Some(form) => format::write(&rollout, form)?,
-        None => render_status(&rollout, Timestamp::now(), printer.size().0, printer.style()),
+        None => render_status(&rollout, clock::now(), printer.size().0, printer.style()),
     };
     printer.print(&text)?;
     Ok(ExitStatus::Success)

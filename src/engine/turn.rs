@@ -75,6 +75,7 @@ impl<'w> Turn<'w> {
             heal(&mut component.route_mended_at);
             if let Some(bake) = component.bake.as_mut() {
                 bake.started_at = bake.started_at.min(now);
+                heal(&mut bake.halted_since);
                 bake.counted_until = bake.counted_until.filter(|until| *until <= now);
             }
             for gate in &mut component.gates {
