@@ -200,6 +200,9 @@ fn hand_back(
     let is_adopted = set.owner_uid.as_ref() == Some(&deployment.at.uid);
     let is_alone =
         deployment.total_replicas == set.current && set.available >= deployment.replicas.min(set.replicas);
+    // Resumed by somebody on another template: it rolls by itself, and nothing here comes to rest before that.
+    let is_let_go = !deployment.paused && is_overtaken(component, deployment);
+    let is_alone = is_alone || is_let_go;
     if is_adopted && !is_alone && (is_overtaken(component, deployment) || set.replicas != deployment.replicas)
     {
         retire_others(turn, part, deployment, set);
