@@ -104,7 +104,10 @@ fn has_no_rejected_pods(
     deployment: &DeploymentSeen,
 ) -> bool {
     let is_stable = component.stable.as_ref().is_some_and(|stable| stable.revision == deployment.revision);
-    is_stable || part.spec.is_none() || deployment.has_rolled() || borrow::empty_native_twins(turn, part, deployment)
+    is_stable
+        || part.spec.is_none()
+        || deployment.has_rolled()
+        || borrow::empty_native_twins(turn, part, deployment)
 }
 
 fn part_is_unknown(part: &Part<'_>) -> bool {
