@@ -32,7 +32,8 @@ pub(super) fn keep(turn: &mut Turn<'_>) {
     let needs_check = needs_check(turn);
     turn.for_each(|turn, component, part| {
         let is_here = part.spec.is_some() && !leaves_workload(component, part);
-        if is_here && (needs_check || has_new_template(component, part)) {
+        let is_gone = part.seen.deployment.is_missing();
+        if is_here && (needs_check || is_gone || has_new_template(component, part)) {
             match checks::check(turn, part) {
                 Checked::Sound => {}
                 Checked::Looking => turn.is_checked = false,
