@@ -59,7 +59,7 @@ fn a_third_image_supersedes_and_starts_from_the_first_phase() {
         }
         assert!(weight == 0 || share(cluster, "app:v2") == 0.0 || weights.len() < 2);
     });
-    assert_eq!(weights, [0, 10, 50, 100, 0]);
+    assert_eq!(weights, [50, 0, 10, 50, 100, 0]);
     assert_eq!(drive.cluster.runs["shop-1"], Some(Outcome::Superseded));
     assert_eq!(drive.cluster.runs["shop-2"], Some(Outcome::Completed));
     is_as_found(&drive.cluster);

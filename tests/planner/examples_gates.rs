@@ -60,7 +60,7 @@ fn without_evidence_the_run_holds_and_goes_on_where_it_was() {
         let bake = drive.working.components[0].bake.clone().expect("baking");
         assert!(bake.earned >= earned);
         *voice.borrow_mut() = says(0.0);
-        drive.run(at(1_000 + 65 - earned.as_millis() / 1_000), |_, _| {});
+        drive.run(at(1_000 + 85 - earned.as_millis() / 1_000), |_, _| {});
         assert_eq!(drive.working.components[0].phase_index, Some(1), "it started over: {:#?}", drive.working);
     }
 }
