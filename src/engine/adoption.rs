@@ -177,8 +177,10 @@ fn clear_twins(
             && set.owner_uid.as_ref() == Some(&deployment.at.uid)
             && set.template_hash == canary.template_hash
     };
+    let mut twins: Vec<_> = part.seen.replica_sets.iter().filter(is_twin).collect();
+    twins.sort_by_key(|twin| &twin.at.name);
     let mut is_clear = true;
-    for twin in part.seen.replica_sets.iter().filter(is_twin) {
+    for twin in twins {
         is_clear = false;
         if twin.replicas == 0 && twin.current == 0 && !twin.deleting {
             turn.write(Write::DeleteReplicaSet { replica_set: twin.at.clone() });

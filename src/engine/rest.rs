@@ -94,7 +94,8 @@ pub(super) fn let_go_of_workload(turn: &mut Turn<'_>, component: &mut ComponentS
         return turn.write(Write::PauseDeployment { deployment: deployment.at.clone(), paused: false });
     }
     let labelled = part.seen.replica_sets.iter().filter(|set| set.is_labelled && !set.deleting);
-    let sets: Vec<_> = labelled.map(|set| set.at.clone()).collect();
+    let mut sets: Vec<_> = labelled.map(|set| set.at.clone()).collect();
+    sets.sort();
     for replica_set in &sets {
         turn.write(Write::UnlabelReplicaSet { replica_set: replica_set.clone() });
     }
@@ -181,7 +182,7 @@ fn follow_native_roll(
         set.owner_uid.as_ref() == Some(&deployment.at.uid) && set.template_hash == deployment.template_hash
     };
     if let Some(set) =
-        part.seen.replica_sets.iter().filter(is_current).max_by_key(|set| (set.current, set.history_revision))
+        part.seen.replica_sets.iter().filter(is_current).max_by_key(|set| (set.current, set.history_revision, &set.at.name))
     {
         component.stable = Some(Revision {
             revision: set.revision.clone(),
