@@ -181,8 +181,12 @@ fn follow_native_roll(
     let is_current = |set: &&ReplicaSetSeen| {
         set.owner_uid.as_ref() == Some(&deployment.at.uid) && set.template_hash == deployment.template_hash
     };
-    if let Some(set) =
-        part.seen.replica_sets.iter().filter(is_current).max_by_key(|set| (set.current, set.history_revision, &set.at.name))
+    if let Some(set) = part
+        .seen
+        .replica_sets
+        .iter()
+        .filter(is_current)
+        .max_by_key(|set| (set.current, set.history_revision, &set.at.name))
     {
         component.stable = Some(Revision {
             revision: set.revision.clone(),

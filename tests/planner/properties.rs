@@ -452,9 +452,6 @@ proptest! {
 
     #[test]
     fn promises_hold_on_every_committed_state(script in script()) {
-        let t = std::time::Instant::now();
-        std::fs::write("/tmp/last-script", format!("{script:?}")).unwrap();
         play(&script);
-        if t.elapsed().as_millis() > 500 { eprintln!("SLOW {:?} {script:?}", t.elapsed()); }
     }
 }
