@@ -7,3 +7,4 @@ mod examples_paths;
 mod fixtures;
 mod monitors;
 mod properties;
+mod small_world;
