@@ -52,6 +52,7 @@ fn lasting(status: &RolloutStatus) -> RolloutStatus {
     }
     for component in &mut status.components {
         component.canary_ready = 0;
+        component.canary_replicas = 0;
         component.desired_replicas = 0;
         component.drain_until = None;
         component.route_mended_at = None;
@@ -64,6 +65,7 @@ fn lasting(status: &RolloutStatus) -> RolloutStatus {
             gate.value.clear();
             gate.message.clear();
             gate.evaluated_at = None;
+            gate.sampled_at = None;
             gate.passes = 0;
             gate.recent.clear();
         }
