@@ -2,6 +2,7 @@
 
 mod examples_actions;
 mod examples_cluster;
+mod examples_faults;
 mod examples_gates;
 mod examples_paths;
 mod fixtures;
