@@ -1,5 +1,7 @@
 //! `RolloutAction`: a person's word on a run.
 
+#![allow(clippy::duplicated_attributes, reason = "several columns have one type")]
+
 use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -10,6 +12,7 @@ use serde::{Deserialize, Serialize};
     group = "palier.dev",
     version = "v1alpha1",
     kind = "RolloutAction",
+    doc = "A person's word on a run of a Rollout.",
     namespaced,
     shortname = "roa",
     category = "palier",
@@ -68,6 +71,6 @@ pub struct Requester {
     pub user: String,
     /// The user's groups.
     #[serde(default)]
-    #[schemars(length(max = 64), inner(length(max = 512)))]
+    #[schemars(length(max = 512), inner(length(max = 512)))]
     pub groups: Vec<String>,
 }

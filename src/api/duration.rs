@@ -33,6 +33,11 @@ const UNITS: [(&str, i64); 7] = [
 /// The longest span that is accepted: a hundred years. Keeps every sum of spans far from overflow.
 const MILLIS_MAX: i64 = 100 * 365 * 86_400_000;
 
+/// What the schema accepts. The number of digits keeps the sum of all units below [`MILLIS_MAX`] (it is at most 72
+/// years), so that everything the API server stores can be read.
+const SCHEMA_RULE: &str = "self.matches('^(0|([0-9]y)?([0-9]{1,3}w)?([0-9]{1,4}d)?([0-9]{1,5}h)?([0-9]{1,6}m)?\
+     ([0-9]{1,8}s)?([0-9]{1,9}ms)?)$') && self != ''";
+
 impl Span {
     /// No time at all.
     pub const ZERO: Span = Span { millis: 0 };
@@ -144,7 +149,7 @@ impl JsonSchema for Span {
             "type": "string",
             "maxLength": 32,
             "x-kubernetes-validations": [{
-                "rule": "self.matches('^(0|([0-9]{1,6}y)?([0-9]{1,6}w)?([0-9]{1,6}d)?([0-9]{1,6}h)?([0-9]{1,6}m)?([0-9]{1,6}s)?([0-9]{1,9}ms)?)$') && self != ''",
+                "rule": SCHEMA_RULE,
                 "message": "not a duration: write it like 90s, 10m, 1h30m, 48h or 2w",
             }],
         })

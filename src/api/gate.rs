@@ -17,13 +17,14 @@ pub struct Gate {
     pub name: String,
     /// Time between two evaluations.
     #[serde(default = "default_interval")]
-    #[x_kube(validation = ("self.matches('[1-9]')", "interval must be longer than zero"))]
+    #[x_kube(validation = ("self.matches('[1-9][0-9]*([ywdhs]|m([0-9]|$))|[1-9][0-9]{2,}ms')", "interval must be at least 100ms"))]
     pub interval: Span,
     /// Time after the weight is in force before the first evaluation; it does not count as bake time.
     #[serde(default)]
     pub initial_delay: Span,
     /// What `$window` stands for in the query: how far back a rate looks.
     #[serde(default = "default_window")]
+    #[x_kube(validation = ("self.matches('[1-9]')", "window must be longer than zero"))]
     pub window: Span,
     /// This many failing evaluations in a row trip the gate.
     #[serde(default = "default_failure_threshold")]

@@ -12,6 +12,7 @@ use super::Span;
     group = "palier.dev",
     version = "v1alpha1",
     kind = "MetricSource",
+    doc = "A metric server that gates may ask.",
     shortname = "rms",
     category = "palier",
     printcolumn(json_path = ".spec.prometheus.url", name = "URL", type_ = "string"),

@@ -12,6 +12,7 @@ use super::{Gate, RolloutStatus, Span, Traffic};
     group = "palier.dev",
     version = "v1alpha1",
     kind = "Rollout",
+    doc = "How new versions of some workloads reach their users, and how far the present one is.",
     namespaced,
     status = "RolloutStatus",
     shortname = "ro",
@@ -23,15 +24,17 @@ use super::{Gate, RolloutStatus, Span, Traffic};
     printcolumn(json_path = ".status.gates", name = "Gates", type_ = "string"),
     printcolumn(json_path = ".status.nextAction.what", name = "Next", type_ = "string"),
     printcolumn(json_path = ".metadata.creationTimestamp", name = "Age", type_ = "date"),
-    validation = Rule::new("self.metadata.name.size() <= 52").message("a Rollout's name can have 52 characters at most: its runs are named after it"),
+    validation = Rule::new("self.metadata.name.size() <= 52").message("metadata.name can have 52 characters at most: the runs of a Rollout are named after it"),
 )]
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = ("self.components.all(c, self.components.exists_one(d, d.name == c.name))", "two components have the same name"))]
 #[x_kube(validation = ("self.components.all(c, self.components.exists_one(d, d.workloadRef.name == c.workloadRef.name))", "two components name the same Deployment"))]
+#[x_kube(validation = ("self.components.all(c, !has(c.traffic) || self.components.exists_one(d, has(d.traffic) && d.traffic.service == c.traffic.service))", "two components name the same Service: each needs a Service of its own"))]
+#[x_kube(validation = ("!has(self.gates) || self.components.all(c, !has(c.gates) || c.gates.all(g, !self.gates.exists(h, h.name == g.name)))", "a gate of a component has the name of a gate of the Rollout: give it another name"))]
 #[x_kube(validation = ("!has(self.phases) || self.phases.all(p, self.phases.exists_one(q, q.name == p.name))", "two phases have the same name"))]
 #[x_kube(validation = ("!has(self.phases) || self.phases.all(p, self.phases.exists_one(q, q.traffic == p.traffic))", "two phases have the same traffic: each phase must raise it"))]
 #[x_kube(validation = ("!has(self.phases) || self.phases.map(p, p.traffic).isSorted()", "phases must rise: order them by traffic, lowest first"))]
-#[x_kube(validation = ("!has(self.phases) || self.phases[self.phases.size() - 1].traffic == 100", "the last phase must reach traffic: 100"))]
+#[x_kube(validation = ("!has(self.phases) || self.phases[self.phases.size() - 1].traffic >= 100", "the last phase must reach traffic: 100"))]
 #[x_kube(validation = ("!has(self.gates) || self.gates.all(g, self.gates.exists_one(h, h.name == g.name))", "two gates have the same name"))]
 pub struct RolloutSpec {
     /// The workloads of the release.
@@ -53,6 +56,7 @@ pub struct RolloutSpec {
     pub on_delete: OnDelete,
     /// How long canary pods may take to become ready in a phase before the run is rolled back.
     #[serde(default = "default_progress_deadline")]
+    #[x_kube(validation = ("self.matches('[1-9]')", "progressDeadline must be longer than zero"))]
     pub progress_deadline: Span,
     /// How long a version keeps its pods after its traffic was taken away, for requests under way.
     #[serde(default = "default_drain_time")]

@@ -1,5 +1,7 @@
 //! `RolloutRun`: the record of one run.
 
+#![allow(clippy::duplicated_attributes, reason = "several columns have one type")]
+
 use jiff::Timestamp;
 use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
@@ -13,6 +15,7 @@ use super::{ComponentStatus, Phase, Revision};
     group = "palier.dev",
     version = "v1alpha1",
     kind = "RolloutRun",
+    doc = "The record of one run of a Rollout.",
     namespaced,
     status = "RolloutRunStatus",
     shortname = "rorun",

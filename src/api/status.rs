@@ -232,6 +232,9 @@ pub struct ComponentStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 64))]
     pub rejected: Option<String>,
+    /// Since when everything that the next step relies on has been in place: the data plane learns of it later than we.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ready_since: Option<Timestamp>,
     /// Until when pods without traffic are kept for requests under way.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub drain_until: Option<Timestamp>,

@@ -20,6 +20,8 @@ pub struct Traffic {
 /// Routes of the Gateway API (<https://gateway-api.sigs.k8s.io/>) in the Rollout's namespace.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
+#[x_kube(validation = ("self.httpRoutes.all(r, self.httpRoutes.exists_one(s, s.name == r.name))", "the same HTTPRoute is named twice"))]
+#[x_kube(validation = ("self.grpcRoutes.all(r, self.grpcRoutes.exists_one(s, s.name == r.name))", "the same GRPCRoute is named twice"))]
 #[x_kube(validation = ("self.httpRoutes.size() + self.grpcRoutes.size() >= 1", "name at least one route in httpRoutes or grpcRoutes, or leave out 'traffic' to share by number of pods"))]
 pub struct GatewayApi {
     /// HTTPRoutes that name the Service as a backend.

@@ -128,6 +128,10 @@ fn take_over(
         || !borrow::serves_only(part, &canary, deployment.replicas)
     {
         "callers of the Service move to the canary".clone_into(&mut component.message);
+        component.ready_since = None;
+        return;
+    }
+    if !borrow::has_settled(turn, component, part) {
         return;
     }
     if borrow::ensure_routes(turn, component, part, Weight::ZERO) == RoutesState::Written {

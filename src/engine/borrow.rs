@@ -3,13 +3,13 @@
 //! says how far things are. None assumes that a write it plans succeeds.
 
 use crate::api::names::POD_TEMPLATE_HASH;
-use crate::api::{ComponentStatus, Revision};
+use crate::api::{ComponentStatus, Revision, Span};
 
 use super::Weight;
 use super::plan::{Inquiry, Write};
 use super::route::Backends;
 use super::scaling::{canary_size, canary_size_by_pods, share_of_pods};
-use super::turn::{Part, Turn, after};
+use super::turn::{Part, Turn, after, between};
 use super::world::{Acceptance, DeploymentSeen, Look, ReplicaSetSeen, RouteKind, RouteSeen};
 
 /// How far the canary's ReplicaSet is.
@@ -188,6 +188,24 @@ pub(super) fn ensure_pin(turn: &mut Turn<'_>, part: &Part<'_>, pin: &Pin<'_>) ->
     }
     turn.write(Write::PinService { service: service.at.clone(), pod_hash: wanted });
     false
+}
+
+/// How much later than we a gateway may learn that endpoints are ready: a backend that gets its first weight earlier
+/// answers 503 (seen with Traefik within 0.2 s of readiness).
+const DATA_PLANE_LAG: Span = Span::seconds(1);
+
+/// Whether what is in place now has been in place for long enough that the data plane knows it too.
+pub(super) fn has_settled(turn: &mut Turn<'_>, component: &mut ComponentStatus, part: &Part<'_>) -> bool {
+    if part.is_by_pods() {
+        return true;
+    }
+    let since = *component.ready_since.get_or_insert(turn.now);
+    // A clock that was set back must not make the wait longer than it is.
+    let has = between(since, turn.now) >= DATA_PLANE_LAG || since > turn.now;
+    if !has {
+        turn.wake(after(since, DATA_PLANE_LAG));
+    }
+    has
 }
 
 /// Whether only pods of `revision` are behind the Service, at least `count` of them.

@@ -176,6 +176,7 @@ impl Walk {
 }
 
 /// Replaces the variables of a query. A name is as long as it can be: `$canary_pods` is never `$canary` and `_pods`.
+/// `$1` and `${1}` are left alone: `label_replace` knows them.
 ///
 /// # Errors
 /// A name that is not known, has no value for this component, or stands where its value could change the query.
@@ -188,7 +189,7 @@ pub fn substitute(query: &str, vars: &Variables) -> Result<String, QueryError> {
         if c != '$' || walk.place == Place::Comment || walk.escaped {
             out.push(c);
             walk.past(c);
-        } else if rest.starts_with('{') {
+        } else if rest.starts_with('{') && !rest[1..].starts_with(|c: char| c.is_ascii_digit()) {
             return Err(QueryError::Braces);
         } else if name.is_empty() {
             out.push(c);

@@ -232,8 +232,15 @@ fn prepare(
         // More pods would be a greater share.
         return;
     }
-    match borrow::ensure_set(turn, component, part, size) {
+    let set = borrow::ensure_set(turn, component, part, size);
+    if set != SetState::Ready {
+        component.ready_since = None;
+    }
+    match set {
         SetState::Ready if is_kept_back => {}
+        SetState::Ready if component.target_weight == 0 && !borrow::has_settled(turn, component, part) => {
+            "the gateway learns of the canary's pods".clone_into(&mut component.message);
+        }
         SetState::Ready => {
             component.target_weight = phase.traffic;
             component.route_mended_at = None;

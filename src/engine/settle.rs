@@ -55,6 +55,7 @@ fn lasting(status: &RolloutStatus) -> RolloutStatus {
         component.canary_replicas = 0;
         component.desired_replicas = 0;
         component.drain_until = None;
+        component.ready_since = None;
         component.route_mended_at = None;
         component.message.clear();
         if let Some(bake) = component.bake.as_mut() {

@@ -279,6 +279,7 @@ impl Part<'_> {
 pub(super) fn enter(component: &mut ComponentStatus, stage: Stage, now: Timestamp) {
     component.stage = stage;
     component.since = Some(now);
+    component.ready_since = None;
 }
 
 /// Whether the component takes part in the run that is on.

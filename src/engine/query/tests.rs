@@ -31,7 +31,10 @@ fn replaces_every_variable() {
         (r#"up{pod=~"$stable_pods"}"#, r#"up{pod=~"shop-api-hjklm-[a-z0-9]{5}"}"#),
         // A dollar that begins no name is the regular expression's own.
         (r#"up{code=~"5..$|^2$"}"#, r#"up{code=~"5..$|^2$"}"#),
-        (r#"up{price="$5"}"#, r#"up{price="$5"}"#),
+        (
+            r#"label_replace(up, "a", "$1${2}", "b", "(.)(.)")"#,
+            r#"label_replace(up, "a", "$1${2}", "b", "(.)(.)")"#,
+        ),
         // Comments are nobody's business.
         ("up # costs $many\n", "up # costs $many\n"),
         (r##"up{a="#$phase"}"##, r##"up{a="#pilot"}"##),
@@ -145,6 +148,11 @@ fn accepts_queries_of_one_number() {
         "1",
         "-(1 + 2)",
         "time() # now",
+        r#"max(label_replace(up, "a", "$1${2}", "b", "(.)(.)"))"#,
+        r#"sum(up) by (pod) > bool 0 and on () absent(down{job!="x"})"#,
+        r#"sum(rate(a_total{pod=~'$stable_pods'}[$window] offset $window)) / on () group_left () count(b @ end())"#,
+        "quantile_over_time(0.99, up[$window]) + topk(1, up) - -1e3",
+        "sum(increase(hits[1h30m])) ^ 2 % 0x1F or vector(NaN)",
         // Backslashes mean nothing to a raw string.
         r#"sum(rate(hits{path=~`/v\d+\.json`,a="`"}[5m]))"#,
         "max_over_time(sum(rate(up[1m]))[$window:10s])",

@@ -1,0 +1,39 @@
+# `make demo` shows Palier at work on a control plane on this machine; `make test` tests everything.
+.DEFAULT_GOAL := help
+CARGO ?= cargo
+# Builds are kept outside the checkout when the caller says where (CARGO_TARGET_DIR).
+TARGET := $(or $(CARGO_TARGET_DIR),target)
+
+include tests/lab/lab.mk
+
+.PHONY: help
+help: ## What can be made
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  %-16s %s\n", $$1, $$2}'
+
+.PHONY: test
+test: fmt-check lint core unit e2e ## Everything: format, lint, units, properties, end-to-end
+
+.PHONY: fmt-check
+fmt-check:
+	$(CARGO) fmt --check
+
+.PHONY: lint
+lint: ## Clippy, strict
+	$(CARGO) clippy --locked --all-targets -- -D warnings
+
+.PHONY: core
+core: ## The pure rings alone: proof that they need neither network nor runtime
+	$(CARGO) check --locked --lib --no-default-features
+
+.PHONY: unit
+unit: ## Units, properties, the house; no cluster
+	$(CARGO) test --locked --lib --bins --test architecture --test planner --test cli --test prometheus --test api --test controller
+
+.PHONY: e2e
+e2e: lab-build ## End-to-end on the local control plane
+	$(CARGO) test --locked --test e2e
+
+.PHONY: demo
+demo: lab-build ## A good and a bad release on the local control plane, with a live view
+	$(CARGO) build --locked --release --bin palier
+	$(CARGO) run --locked --release --quiet --example demo

@@ -1,0 +1,44 @@
+//! Pauses between attempts.
+
+use std::collections::hash_map::RandomState;
+use std::hash::BuildHasher;
+use std::time::Duration;
+
+/// The first pause.
+const FIRST: Duration = Duration::from_millis(50);
+
+/// The pause before attempt `failures` + 1: 50 ms, doubled with each failure up to `longest`, and of that a random
+/// half to whole, so that those who failed together do not come back together.
+#[must_use]
+pub fn pause(failures: u32, longest: Duration) -> Duration {
+    let whole = FIRST.saturating_mul(1_u32 << failures.saturating_sub(1).min(20)).min(longest);
+    whole.mul_f64(0.5 + fraction() / 2.0)
+}
+
+/// A random number from 0 up to 1. The standard library seeds each hasher at random: enough for a jitter.
+#[must_use]
+pub fn fraction() -> f64 {
+    let bits = RandomState::new().hash_one(std::process::id()) >> 40;
+    // 24 bits fit a double exactly.
+    f64::from(u32::try_from(bits).unwrap_or_default()) / f64::from(1_u32 << 24)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pauses_double_up_to_the_longest_with_at_most_half_taken_off() {
+        let longest = Duration::from_secs(30);
+        for (failures, whole) in [(1, 0.05), (2, 0.1), (5, 0.8), (20, 30.0), (u32::MAX, 30.0)] {
+            let pause = pause(failures, longest).as_secs_f64();
+            assert!((whole / 2.0..=whole).contains(&pause), "{failures}: {pause}");
+        }
+    }
+
+    #[test]
+    fn pauses_differ() {
+        let first = pause(10, Duration::from_secs(30));
+        assert!((0..100).any(|_| pause(10, Duration::from_secs(30)) != first));
+    }
+}

@@ -1,0 +1,69 @@
+//! All stores, and what a write or a read of our own brings into them.
+
+use std::sync::Arc;
+
+use super::row::View;
+use super::store::{Change, Store};
+use super::views::{
+    ActionView, DeploymentView, GrpcRouteView, HttpRouteView, MetricSourceView, ReplicaSetView, RolloutView,
+    ServiceView, SliceView,
+};
+use super::writes::{Effect, Now};
+
+/// What is known of the cluster.
+#[derive(Debug, Default)]
+pub struct Stores {
+    /// All Rollouts.
+    pub rollouts: Arc<Store<RolloutView>>,
+    /// All actions.
+    pub actions: Arc<Store<ActionView>>,
+    /// All metric sources.
+    pub sources: Arc<Store<MetricSourceView>>,
+    /// Deployments with our label.
+    pub deployments: Arc<Store<DeploymentView>>,
+    /// ReplicaSets with our label.
+    pub replica_sets: Arc<Store<ReplicaSetView>>,
+    /// Services with our label.
+    pub services: Arc<Store<ServiceView>>,
+    /// EndpointSlices with our label.
+    pub slices: Arc<Store<SliceView>>,
+    /// All HTTPRoutes.
+    pub http_routes: Arc<Store<HttpRouteView>>,
+    /// All GRPCRoutes.
+    pub grpc_routes: Arc<Store<GrpcRouteView>>,
+}
+
+impl Stores {
+    /// Whether absence means something in every store.
+    #[must_use]
+    pub fn are_synced(&self) -> bool {
+        self.rollouts.is_synced()
+            && self.actions.is_synced()
+            && self.deployments.is_synced()
+            && self.replica_sets.is_synced()
+            && self.services.is_synced()
+            && self.slices.is_synced()
+            && self.http_routes.is_synced()
+            && self.grpc_routes.is_synced()
+    }
+
+    /// Takes what a write did or a read found. What is not watched stays out, or leaves.
+    pub fn keep(&self, namespace: &str, effect: &Effect) -> Option<Change> {
+        match effect {
+            Effect::Rollout(now) => take(&self.rollouts, namespace, now),
+            Effect::Deployment(now) => take(&self.deployments, namespace, now),
+            Effect::ReplicaSet(now) => take(&self.replica_sets, namespace, now),
+            Effect::Service(now) => take(&self.services, namespace, now),
+            Effect::HttpRoute(now) => take(&self.http_routes, namespace, now),
+            Effect::GrpcRoute(now) => take(&self.grpc_routes, namespace, now),
+            Effect::Run(_) => None,
+        }
+    }
+}
+
+fn take<V: View>(store: &Store<V>, namespace: &str, now: &Now<V>) -> Option<Change> {
+    match now {
+        Now::Is(row) => store.put(row.clone()),
+        Now::Gone { name, uid } => store.forget(namespace, name, uid.as_deref()),
+    }
+}

@@ -1,0 +1,150 @@
+//! Palier's own kinds.
+
+use jiff::Timestamp;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use crate::adapters::kube::row::{View, Whole};
+use crate::api::names::{FINALIZER, GROUP, VERSION};
+use crate::api::{MetricSourceSpec, RolloutStatus};
+use crate::engine::world::{ActionSeen, RolloutSeen, Seen};
+
+/// What is kept of a Rollout.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RolloutView {
+    /// When it was created: the older of two Rollouts has the better claim.
+    pub created_at: Timestamp,
+    /// All its finalizers.
+    pub finalizers: Vec<String>,
+    /// The rest.
+    pub seen: RolloutSeen,
+}
+
+impl View for RolloutView {
+    const GROUP: &'static str = GROUP;
+    const VERSION: &'static str = VERSION;
+    const KIND: &'static str = "Rollout";
+    const PLURAL: &'static str = "rollouts";
+
+    fn of(whole: Whole) -> Result<Self, String> {
+        let Whole { metadata, spec, status, .. } = whole;
+        Ok(Self {
+            created_at: metadata.creation_timestamp.unwrap_or(Timestamp::UNIX_EPOCH),
+            seen: RolloutSeen {
+                at: metadata.seen(),
+                generation: metadata.generation,
+                deleting: metadata.is_deleting(),
+                has_finalizer: metadata.finalizers.iter().any(|it| it == FINALIZER),
+                spec: body("spec", spec)?,
+                status: if status.is_null() { RolloutStatus::default() } else { body("status", status)? },
+                namespace: metadata.namespace,
+            },
+            finalizers: metadata.finalizers,
+        })
+    }
+
+    fn at(&self) -> &Seen {
+        &self.seen.at
+    }
+
+    fn rollout(&self) -> Option<&str> {
+        Some(&self.seen.at.name)
+    }
+}
+
+/// What is kept of a RolloutAction.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ActionView {
+    at: Seen,
+    /// The action.
+    pub seen: ActionSeen,
+}
+
+impl View for ActionView {
+    const GROUP: &'static str = GROUP;
+    const VERSION: &'static str = VERSION;
+    const KIND: &'static str = "RolloutAction";
+    const PLURAL: &'static str = "rolloutactions";
+
+    fn of(whole: Whole) -> Result<Self, String> {
+        let Whole { metadata, spec, .. } = whole;
+        Ok(Self {
+            at: metadata.seen(),
+            seen: ActionSeen {
+                created_at: metadata.creation_timestamp.unwrap_or(Timestamp::UNIX_EPOCH),
+                action: body("spec", spec)?,
+                uid: metadata.uid,
+            },
+        })
+    }
+
+    fn at(&self) -> &Seen {
+        &self.at
+    }
+
+    fn rollout(&self) -> Option<&str> {
+        Some(&self.seen.action.rollout)
+    }
+}
+
+/// What is kept of a MetricSource.
+#[derive(Clone, Debug, PartialEq)]
+pub struct MetricSourceView {
+    at: Seen,
+    /// The source.
+    pub spec: MetricSourceSpec,
+}
+
+impl View for MetricSourceView {
+    const GROUP: &'static str = GROUP;
+    const VERSION: &'static str = VERSION;
+    const KIND: &'static str = "MetricSource";
+    const PLURAL: &'static str = "metricsources";
+
+    fn of(whole: Whole) -> Result<Self, String> {
+        Ok(Self { at: whole.metadata.seen(), spec: body("spec", whole.spec)? })
+    }
+
+    fn at(&self) -> &Seen {
+        &self.at
+    }
+
+    fn rollout(&self) -> Option<&str> {
+        None
+    }
+
+    fn is_watched(&self) -> bool {
+        true
+    }
+}
+
+/// What is kept of a RolloutRun: that it is there. Runs are written and never watched.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RunView {
+    at: Seen,
+    /// Uid of the controlling owner.
+    pub owner_uid: Option<String>,
+}
+
+impl View for RunView {
+    const GROUP: &'static str = GROUP;
+    const VERSION: &'static str = VERSION;
+    const KIND: &'static str = "RolloutRun";
+    const PLURAL: &'static str = "rolloutruns";
+
+    fn of(whole: Whole) -> Result<Self, String> {
+        Ok(Self { at: whole.metadata.seen(), owner_uid: whole.metadata.controller_uid() })
+    }
+
+    fn at(&self) -> &Seen {
+        &self.at
+    }
+
+    fn rollout(&self) -> Option<&str> {
+        None
+    }
+}
+
+fn body<T: DeserializeOwned>(field: &str, value: Value) -> Result<T, String> {
+    serde_json::from_value(value).map_err(|error| format!("{field}: {error}"))
+}

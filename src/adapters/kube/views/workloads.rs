@@ -1,0 +1,104 @@
+//! Deployments and ReplicaSets.
+
+use crate::adapters::kube::row::{View, Whole};
+use crate::api::names::{COMPONENT_LABEL, DESIRED_REPLICAS, INTERCEPTED, POD_TEMPLATE_HASH, ROLLOUT_LABEL};
+use crate::engine::revision::{revision_of, template_hash_of};
+use crate::engine::world::{DeploymentSeen, ReplicaSetSeen, Seen};
+
+use super::{count, number, text, texts};
+
+/// The Deployment controller's number of a ReplicaSet in the history of its Deployment.
+const HISTORY_REVISION: &str = "deployment.kubernetes.io/revision";
+
+/// What is kept of a Deployment.
+#[derive(Clone, Debug, PartialEq)]
+pub struct DeploymentView(pub DeploymentSeen);
+
+impl View for DeploymentView {
+    const GROUP: &'static str = "apps";
+    const VERSION: &'static str = "v1";
+    const KIND: &'static str = "Deployment";
+    const PLURAL: &'static str = "deployments";
+
+    fn of(whole: Whole) -> Result<Self, String> {
+        let Whole { metadata, spec, status, .. } = whole;
+        let template = spec.get("template").ok_or("spec.template is missing")?;
+        Ok(Self(DeploymentSeen {
+            at: metadata.seen(),
+            deleting: metadata.is_deleting(),
+            rollout_label: metadata.labels.get(ROLLOUT_LABEL).cloned(),
+            paused: spec.get("paused").and_then(serde_json::Value::as_bool).unwrap_or(false),
+            is_intercepted: metadata.annotations.contains_key(INTERCEPTED),
+            replicas: count(&spec, "/replicas", 1),
+            recreates: text(&spec, "/strategy/type") == Some("Recreate"),
+            selector: texts(&spec, "/selector/matchLabels"),
+            template_labels: texts(template, "/metadata/labels"),
+            revision: revision_of(template),
+            template_hash: template_hash_of(template),
+            generation: metadata.generation,
+            observed_generation: number(&status, "/observedGeneration", 0),
+            total_replicas: count(&status, "/replicas", 0),
+            updated_replicas: count(&status, "/updatedReplicas", 0),
+            available_replicas: count(&status, "/availableReplicas", 0),
+        }))
+    }
+
+    fn at(&self) -> &Seen {
+        &self.0.at
+    }
+
+    fn rollout(&self) -> Option<&str> {
+        self.0.rollout_label.as_deref()
+    }
+}
+
+/// What is kept of a ReplicaSet.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ReplicaSetView {
+    /// Value of the label `palier.dev/rollout`.
+    pub rollout: Option<String>,
+    /// Value of the label `palier.dev/component`.
+    pub component: String,
+    /// The rest.
+    pub seen: ReplicaSetSeen,
+}
+
+impl View for ReplicaSetView {
+    const GROUP: &'static str = "apps";
+    const VERSION: &'static str = "v1";
+    const KIND: &'static str = "ReplicaSet";
+    const PLURAL: &'static str = "replicasets";
+
+    fn of(whole: Whole) -> Result<Self, String> {
+        let Whole { metadata, spec, status, .. } = whole;
+        let template = spec.get("template").ok_or("spec.template is missing")?;
+        let annotation = |name: &str| metadata.annotations.get(name);
+        Ok(Self {
+            rollout: metadata.labels.get(ROLLOUT_LABEL).cloned(),
+            component: metadata.labels.get(COMPONENT_LABEL).cloned().unwrap_or_default(),
+            seen: ReplicaSetSeen {
+                at: metadata.seen(),
+                deleting: metadata.is_deleting(),
+                is_labelled: metadata.labels.contains_key(ROLLOUT_LABEL),
+                owner_uid: metadata.controller_uid(),
+                pod_hash: metadata.labels.get(POD_TEMPLATE_HASH).cloned().unwrap_or_default(),
+                revision: revision_of(template),
+                template_hash: template_hash_of(template),
+                replicas: count(&spec, "/replicas", 1),
+                desired_annotation: annotation(DESIRED_REPLICAS).and_then(|it| it.parse().ok()),
+                history_revision: annotation(HISTORY_REVISION).and_then(|it| it.parse().ok()).unwrap_or(0),
+                is_observed: number(&status, "/observedGeneration", 0) >= metadata.generation,
+                current: count(&status, "/replicas", 0),
+                available: count(&status, "/availableReplicas", 0),
+            },
+        })
+    }
+
+    fn at(&self) -> &Seen {
+        &self.seen.at
+    }
+
+    fn rollout(&self) -> Option<&str> {
+        self.rollout.as_deref()
+    }
+}

@@ -1,0 +1,122 @@
+//! Keeps a store as the API server has it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::StreamExt;
+use kube::api::Api;
+use kube::runtime::watcher::{Config, Error, watcher};
+
+use super::call::{CallError, Cluster, Path};
+use super::row::{Row, View};
+use super::store::{Change, Fed, Store};
+
+/// Objects per page of a list.
+const PAGE: u32 = 200;
+/// The longest pause after an error.
+const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+/// The pause after which a kind that is not served is asked for again.
+const NOT_SERVED_PAUSE: Duration = Duration::from_secs(60);
+
+/// What is watched of a kind.
+#[derive(Clone, Debug, Default)]
+pub struct Scope {
+    /// One namespace; `None` for all of them.
+    pub namespace: Option<String>,
+    /// A label selector; empty for everything.
+    pub labels: &'static str,
+}
+
+/// Keeps `store` as the API server has it, for ever; calls `on_change` for each change of it and `on_error` with words
+/// for each thing that went wrong.
+pub async fn keep<V: View>(
+    cluster: Cluster,
+    scope: Scope,
+    store: Arc<Store<V>>,
+    mut on_change: impl FnMut(Change),
+    mut on_error: impl FnMut(String),
+) {
+    let api: Api<Row<V>> = match &scope.namespace {
+        Some(namespace) => Api::namespaced(cluster.client().clone(), namespace),
+        None => Api::all(cluster.client().clone()),
+    };
+    let config = Config::default().labels(scope.labels).page_size(PAGE);
+    let mut failures = 0_u32;
+    loop {
+        let mut events = std::pin::pin!(watcher(api.clone(), config.clone()));
+        while let Some(event) = events.next().await {
+            let fed = match event {
+                Ok(event) => {
+                    failures = 0;
+                    store.feed(event)
+                }
+                Err(error) if is_not_served(&error) => {
+                    for (namespace, name) in store.keys() {
+                        on_change(Change { namespace, name, ..Change::default() });
+                    }
+                    store.set_absent();
+                    tokio::time::sleep(NOT_SERVED_PAUSE).await;
+                    continue;
+                }
+                Err(error) => {
+                    // A watch that has grown too old is ordinary: the next poll lists again.
+                    if !is_expired(&error) {
+                        on_error(format!("the watch of {} failed: {error}", V::PLURAL));
+                        failures = failures.saturating_add(1);
+                        tokio::time::sleep(super::backoff::pause(failures, LONGEST_PAUSE)).await;
+                    }
+                    continue;
+                }
+            };
+            match fed {
+                Fed::Same => {}
+                Fed::Changed(change) => on_change(change),
+                Fed::Unreadable(words) => on_error(words),
+                Fed::Listed { gone, doubtful } => {
+                    gone.into_iter().for_each(&mut on_change);
+                    for (namespace, name) in doubtful {
+                        if let Some(change) = look_again(&cluster, &store, &namespace, &name).await {
+                            on_change(change);
+                        }
+                    }
+                }
+                Fed::Lost => {
+                    on_error(format!("a {} came with a version that is no number: listing again", V::KIND));
+                    break;
+                }
+            }
+        }
+        failures = failures.saturating_add(1);
+        tokio::time::sleep(super::backoff::pause(failures, LONGEST_PAUSE)).await;
+    }
+}
+
+async fn look_again<V: View>(
+    cluster: &Cluster,
+    store: &Store<V>,
+    namespace: &str,
+    name: &str,
+) -> Option<Change> {
+    match cluster.get::<Row<V>>(&Path::of::<V>(namespace, name)).await {
+        Ok(row) => store.put(row),
+        Err(CallError::NotFound(_)) => store.forget(namespace, name, None),
+        // It stays as it was written; a write on it carries its version, so that no harm comes of it.
+        Err(_) => None,
+    }
+}
+
+fn is_not_served(error: &Error) -> bool {
+    match error {
+        Error::InitialListFailed(kube::Error::Api(status))
+        | Error::WatchStartFailed(kube::Error::Api(status)) => status.code == 404,
+        _ => false,
+    }
+}
+
+fn is_expired(error: &Error) -> bool {
+    match error {
+        Error::WatchError(status) => status.code == 410,
+        Error::WatchStartFailed(kube::Error::Api(status)) => status.code == 410,
+        _ => false,
+    }
+}

@@ -1,0 +1,4 @@
+//! Ring 3: the edges. One folder per outside system; they know the engine's words and not each other.
+
+pub mod kube;
+pub mod prometheus;

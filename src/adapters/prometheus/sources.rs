@@ -1,0 +1,164 @@
+//! The metric sources that exist now, and who may ask them.
+//!
+//! Equal questions under way share one answer, and each server is asked a bounded number of questions at once: a
+//! thousand Rollouts with the same gate do not become a flood.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use futures::FutureExt;
+use futures::future::{BoxFuture, Shared, WeakShared};
+use tokio::sync::Semaphore;
+use tokio::time::{Instant, timeout_at};
+
+use crate::engine::Answer;
+
+use super::client::{PrometheusClient, SourceConfig, SourceError};
+
+/// Questions that one server is asked at the same time.
+const AT_ONCE_MAX: usize = 16;
+/// Questions to one server that are asked or wait to be.
+const UNDER_WAY_MAX: usize = 4_096;
+
+type Flight = Shared<BoxFuture<'static, Answer>>;
+
+/// A registry of metric servers by the name of their MetricSource.
+#[derive(Debug, Default)]
+pub struct Sources {
+    known: Mutex<BTreeMap<String, Arc<Source>>>,
+}
+
+/// One source, as long as nothing of it changes.
+#[derive(Debug)]
+struct Source {
+    config: SourceConfig,
+    namespaces: Vec<String>,
+    server: Result<Arc<Server>, SourceError>,
+}
+
+#[derive(Debug)]
+struct Server {
+    client: PrometheusClient,
+    places: Semaphore,
+    /// Questions under way, by query.
+    flights: Mutex<BTreeMap<String, WeakShared<BoxFuture<'static, Answer>>>>,
+}
+
+impl Sources {
+    /// No sources.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds a source, or changes it. Connections are kept if `config` is the same as before. `namespaces` are those that
+    /// may ask it; `*` stands for all.
+    ///
+    /// # Errors
+    /// What is wrong with `config`. The source is known all the same, and says so to everyone who asks it: what was
+    /// there before is not used any more.
+    pub fn set(&self, name: &str, config: SourceConfig, namespaces: Vec<String>) -> Result<(), SourceError> {
+        let old = locked(&self.known).get(name).cloned();
+        let kept = old.filter(|old| old.config == config).map(|old| old.server.clone());
+        let server = kept.unwrap_or_else(|| {
+            PrometheusClient::new(config.clone()).map(|client| Arc::new(Server::new(client)))
+        });
+        let outcome = server.as_ref().map(|_| ()).map_err(Clone::clone);
+        locked(&self.known).insert(name.to_owned(), Arc::new(Source { config, namespaces, server }));
+        outcome
+    }
+
+    /// Forgets a source.
+    pub fn remove(&self, name: &str) {
+        locked(&self.known).remove(name);
+    }
+
+    /// Asks `query` of the source for a Rollout in `namespace`. The source's timeout covers the time in its queue.
+    pub async fn ask(&self, source: &str, namespace: &str, query: &str) -> Answer {
+        let known = locked(&self.known).get(source).cloned();
+        let Some(known) = known else {
+            return Answer::Failed(format!(
+                "there is no MetricSource {source:?}: create it, or correct prometheus.source"
+            ));
+        };
+        if !known.namespaces.iter().any(|allowed| allowed == "*" || allowed == namespace) {
+            return Answer::Failed(format!(
+                "MetricSource {source:?} is not for namespace {namespace:?}: add it to spec.namespaces there"
+            ));
+        }
+        match &known.server {
+            Ok(server) => match server.flight(query) {
+                Some(flight) => flight.await,
+                None => Answer::Failed("too many questions wait for this metric server".to_owned()),
+            },
+            Err(error) => Answer::Failed(format!("MetricSource {source:?} cannot be used: {error}")),
+        }
+    }
+}
+
+impl Server {
+    fn new(client: PrometheusClient) -> Self {
+        Server { client, places: Semaphore::new(AT_ONCE_MAX), flights: Mutex::default() }
+    }
+
+    /// The question under way with this query, or a new one; `None` if too many are under way.
+    fn flight(self: &Arc<Self>, query: &str) -> Option<Flight> {
+        let mut flights = locked(&self.flights);
+        if let Some(joined) = flights.get(query).and_then(WeakShared::upgrade) {
+            return Some(joined);
+        }
+        if flights.len() >= UNDER_WAY_MAX {
+            // Those that nobody waits for any more have left their names behind.
+            flights.retain(|_, flight| flight.upgrade().is_some());
+        }
+        if flights.len() >= UNDER_WAY_MAX {
+            return None;
+        }
+        let flight = Arc::clone(self).fly(query.to_owned()).boxed().shared();
+        flights.insert(query.to_owned(), flight.downgrade()?);
+        Some(flight)
+    }
+
+    async fn fly(self: Arc<Self>, query: String) -> Answer {
+        let deadline = Instant::now() + self.client.timeout().as_std();
+        let answer = match timeout_at(deadline, self.places.acquire()).await {
+            Ok(Ok(_place)) => self.client.ask_until(&query, deadline).await,
+            _ => Answer::Failed(
+                "the metric server is so busy with earlier questions that this one was not asked".to_owned(),
+            ),
+        };
+        // Before the answer is out: nobody joins it later, when it belongs to an earlier time.
+        locked(&self.flights).remove(&query);
+        answer
+    }
+}
+
+/// The lock is never held over an await, and what it guards is whole between two statements: a panic elsewhere leaves
+/// nothing half done.
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::api::Span;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_question_that_is_answered_is_not_joined() {
+        let config = SourceConfig {
+            // Nothing listens there: the answer comes at once.
+            url: "http://127.0.0.1:1".to_owned(),
+            timeout: Span::seconds(10),
+            max_bytes: 1024,
+            ca_bundle: None,
+            auth: None,
+            allow_loopback: true,
+        };
+        let server = Arc::new(Server::new(PrometheusClient::new(config).unwrap()));
+        let first = server.flight("up").unwrap();
+        assert!(matches!(first.clone().await, Answer::Failed(_)));
+        assert!(first.peek().is_some() && server.flight("up").unwrap().peek().is_none());
+    }
+}

@@ -1,0 +1,66 @@
+//! `palier status`: where a Rollout is.
+
+use crate::api::{Rollout, Span};
+
+use super::follow::{Follow, Goal, follow};
+use super::view::render_status;
+use super::{CliError, Cluster, ExitStatus, Format, Printer, clock, format, rollout_name};
+
+/// Arguments of `palier status`.
+#[derive(Debug, clap::Args)]
+pub struct StatusArgs {
+    /// Name of the Rollout
+    #[arg(value_name = "ROLLOUT", value_parser = rollout_name)]
+    pub rollout: String,
+    /// Follow until the run ends: exit status 0 when it is completed, 1 when it was rolled back
+    #[arg(short, long)]
+    pub watch: bool,
+    /// With -w: wait for the next run when none is on
+    #[arg(long, requires = "watch")]
+    pub next: bool,
+    /// With -w: give up after this time, such as 90s or 1h30m (exit status 3)
+    #[arg(long, value_name = "DURATION", requires = "watch")]
+    pub timeout: Option<Span>,
+    /// The whole object for a program: json or yaml
+    #[arg(short, long, value_name = "FORMAT", hide_possible_values = true)]
+    pub output: Option<Format>,
+}
+
+/// Shows a Rollout, once or until its run ends.
+///
+/// # Errors
+/// When it cannot be read.
+pub async fn status(cluster: &Cluster, args: &StatusArgs, printer: &Printer) -> Result<ExitStatus, CliError> {
+    let rollout = bare(cluster.rollout(&args.rollout).await?);
+    if args.watch {
+        let plan = Follow {
+            cluster,
+            name: &args.rollout,
+            goal: Goal { run: if args.next { next_run(&rollout) } else { 0 }, back: false },
+            timeout: args.timeout.map(Span::as_std),
+            format: args.output,
+        };
+        return follow(&plan, rollout, printer).await;
+    }
+    let text = match args.output {
+        Some(form) => format::write(&rollout, form)?,
+        None => render_status(&rollout, clock::now(), printer.size().0, printer.style()),
+    };
+    printer.print(&text)?;
+    Ok(ExitStatus::Success)
+}
+
+/// The number of the run that is on, or of the one to come.
+fn next_run(rollout: &Rollout) -> i64 {
+    match rollout.status.as_ref().and_then(|status| status.run.as_ref()) {
+        Some(run) if run.ended_at.is_none() => run.number,
+        Some(run) => run.number + 1,
+        None => 1,
+    }
+}
+
+/// Without the bookkeeping of the API server, as kubectl shows it.
+pub(super) fn bare(mut rollout: Rollout) -> Rollout {
+    rollout.metadata.managed_fields = None;
+    rollout
+}

@@ -1,0 +1,102 @@
+//! What people see: pure functions from objects and a time to text.
+//!
+//! ```text
+//! header      name, state, run, message, next action
+//! phases      ✓ pilot 10 % ── ● half 50 % ── ○ everyone 100 %
+//! component   stage, traffic, pods, gates        (one block each)
+//! timeline    the latest entries
+//! ```
+
+mod component;
+mod gates;
+mod header;
+mod history;
+mod ink;
+mod phases;
+mod text;
+mod time;
+mod timeline;
+mod words;
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+
+use crate::api::{Gate, Phase, Rollout, RolloutState};
+
+pub use history::{render_history, render_run};
+pub use ink::{Ink, Style};
+pub use text::{clean, cut, painted_width, wrap};
+pub use time::{ago, span, stamp};
+
+use ink::Page;
+
+/// The narrowest page: narrower terminals see cut lines.
+pub const WIDTH_MIN: usize = 60;
+/// The widest page: longer lines are hard to read.
+pub const WIDTH_MAX: usize = 100;
+/// Timeline entries of a status; `palier history` shows them all.
+const TIMELINE_ENTRIES: usize = 6;
+
+/// What the blocks have in common.
+struct Frame<'a> {
+    now: Timestamp,
+    state: RolloutState,
+    phases: &'a [Phase],
+}
+
+/// The status of a Rollout at `now`, in lines of at most `width` columns (brought into 60 to 100).
+#[must_use]
+pub fn render_status(rollout: &Rollout, now: Timestamp, width: usize, style: Style) -> String {
+    let mut page = Page::new(width.clamp(WIDTH_MIN, WIDTH_MAX), style);
+    let status = rollout.status.clone().unwrap_or_default();
+    let frame = Frame { now, state: status.state, phases: &rollout.spec.phases };
+    header::draw(&mut page, rollout, &status, now);
+    if rollout.status.is_none() {
+        return page.finish();
+    }
+    page.gap();
+    phases::draw(&mut page, &status, frame.phases);
+    for component in &status.components {
+        page.gap();
+        component::draw(&mut page, &frame, component, &gates_of(rollout, &component.name));
+    }
+    if let Some(run) = &status.run
+        && !run.timeline.is_empty()
+    {
+        page.gap();
+        timeline::draw_latest(&mut page, now, &run.timeline, TIMELINE_ENTRIES);
+    }
+    page.finish()
+}
+
+/// One line for logs and pipes: state, phase, traffic, gates and message, without anything that changes by itself.
+#[must_use]
+pub fn status_line(rollout: &Rollout) -> String {
+    let Some(status) = rollout.status.clone() else { return "Not seen yet".to_owned() };
+    let mut parts = vec![words::state(status.state).0.to_owned()];
+    if let Some(run) = &status.run {
+        parts.push(format!("run {}", run.number));
+    }
+    if !status.phase.is_empty() {
+        parts.push(format!("phase {}", clean(&status.phase)));
+    }
+    if !status.traffic.is_empty() {
+        parts.push(format!("traffic {}", clean(&status.traffic)));
+    }
+    if !status.gates.is_empty() {
+        parts.push(format!("gates {}", clean(&status.gates)));
+    }
+    let line = parts.join(", ");
+    let why = if status.message.is_empty() { status.run.map(|run| run.reason) } else { Some(status.message) };
+    match why.as_deref().map(clean) {
+        Some(why) if !why.is_empty() => format!("{line}: {why}"),
+        _ => line,
+    }
+}
+
+/// The gates that a component is judged by, by name.
+fn gates_of<'a>(rollout: &'a Rollout, component: &str) -> BTreeMap<&'a str, &'a Gate> {
+    let own = rollout.spec.components.iter().filter(|c| c.name == component).flat_map(|c| &c.gates);
+    rollout.spec.gates.iter().chain(own).map(|gate| (gate.name.as_str(), gate)).collect()
+}

@@ -1,0 +1,107 @@
+//! The words and the inks of states, stages and verdicts.
+
+use crate::api::{Outcome, RolloutState, Stage, Threshold, Verdict};
+use crate::engine::Reason;
+
+use super::ink::Ink;
+
+/// How a state is written and in which ink.
+#[must_use]
+pub const fn state(state: RolloutState) -> (&'static str, Ink) {
+    match state {
+        RolloutState::Idle => ("Idle", Ink::Dim),
+        RolloutState::Progressing => ("Progressing", Ink::Busy),
+        RolloutState::Baking => ("Baking", Ink::Busy),
+        RolloutState::Held => ("Held", Ink::Warn),
+        RolloutState::Paused => ("Paused", Ink::Warn),
+        RolloutState::RollingBack => ("Rolling back", Ink::Bad),
+        RolloutState::RolledBack => ("Rolled back", Ink::Bad),
+        RolloutState::Promoting => ("Promoting", Ink::Busy),
+        RolloutState::Completed => ("Completed", Ink::Good),
+        RolloutState::Stalled => ("Stalled", Ink::Bad),
+    }
+}
+
+/// How a stage is written.
+#[must_use]
+pub const fn stage(stage: Stage) -> &'static str {
+    match stage {
+        Stage::Idle => "idle",
+        Stage::Preparing => "preparing",
+        Stage::Raising => "raising",
+        Stage::Baking => "baking",
+        Stage::Baked => "baked",
+        Stage::Adopting => "adopting",
+        Stage::RollingBack => "rolling back",
+        Stage::RolledBack => "rolled back",
+    }
+}
+
+/// How an outcome is written and in which ink; `None` while the run is on.
+#[must_use]
+pub const fn outcome(outcome: Option<Outcome>) -> (&'static str, Ink) {
+    match outcome {
+        None => ("under way", Ink::Busy),
+        Some(Outcome::Completed) => ("Completed", Ink::Good),
+        Some(Outcome::RolledBack) => ("Rolled back", Ink::Bad),
+        Some(Outcome::Superseded) => ("Superseded", Ink::Dim),
+        Some(Outcome::Withdrawn) => ("Withdrawn", Ink::Dim),
+    }
+}
+
+/// The mark of a verdict.
+#[must_use]
+pub const fn verdict(verdict: Verdict) -> (&'static str, Ink) {
+    match verdict {
+        Verdict::Pass => ("✓", Ink::Good),
+        Verdict::Fail => ("✗", Ink::Bad),
+        Verdict::Wait => ("…", Ink::Dim),
+        Verdict::NoData => ("?", Ink::Warn),
+        Verdict::Error => ("!", Ink::Warn),
+    }
+}
+
+/// What a verdict says when the status holds no message.
+#[must_use]
+pub const fn verdict_words(verdict: Verdict) -> &'static str {
+    match verdict {
+        Verdict::Pass => "within its limits",
+        Verdict::Fail => "outside its limits",
+        Verdict::Wait => "too early to say",
+        Verdict::NoData => "the metric server has nothing that can be judged",
+        Verdict::Error => "the metric server did not answer properly",
+    }
+}
+
+/// The ink of a timeline entry by its reason.
+#[must_use]
+pub fn reason_ink(reason: &str) -> Ink {
+    const BAD: [Reason; 4] =
+        [Reason::GateFailed, Reason::RollbackStarted, Reason::RolledBack, Reason::ProgressDeadlineExceeded];
+    const WARN: [Reason; 5] = [
+        Reason::EvidenceMissing,
+        Reason::ActionRefused,
+        Reason::ForeignChange,
+        Reason::NotIntercepted,
+        Reason::Stalled,
+    ];
+    const GOOD: [Reason; 2] = [Reason::PhaseEarned, Reason::Completed];
+    let is_in = |reasons: &[Reason]| reasons.iter().any(|known| known.as_str() == reason);
+    match () {
+        () if is_in(&BAD) => Ink::Bad,
+        () if is_in(&WARN) => Ink::Warn,
+        () if is_in(&GOOD) => Ink::Good,
+        () => Ink::Plain,
+    }
+}
+
+/// Limits as people write them: `≤ 0.01`, `≥ 0.9`, `0.9 to 1.1`.
+#[must_use]
+pub fn limits(threshold: Threshold) -> String {
+    match (threshold.min, threshold.max) {
+        (Some(min), Some(max)) => format!("{min} to {max}"),
+        (Some(min), None) => format!("≥ {min}"),
+        (None, Some(max)) => format!("≤ {max}"),
+        (None, None) => String::new(),
+    }
+}

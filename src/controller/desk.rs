@@ -1,0 +1,211 @@
+//! What the controller keeps in memory for one Rollout between two decisions. All of it can be lost: the status is the
+//! only memory that counts.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use crate::adapters::kube::row::View;
+use crate::adapters::kube::views::{DeploymentView, ReplicaSetView, ServiceView};
+use crate::adapters::kube::writes::{Effect, Now};
+use crate::api::RolloutStatus;
+use crate::engine::world::{Answered, DeploymentSeen, Look, ReplicaSetSeen, Seen, ServiceSeen};
+
+use super::queue::Key;
+
+/// A live read is good for this long.
+const GOOD_FOR: Duration = Duration::from_secs(30);
+
+/// The desks of all Rollouts.
+#[derive(Debug, Default)]
+pub struct Desks {
+    desks: Mutex<BTreeMap<Key, Arc<Mutex<Desk>>>>,
+}
+
+impl Desks {
+    /// The desk of a Rollout.
+    #[must_use]
+    pub fn of(&self, key: &Key) -> Arc<Mutex<Desk>> {
+        lock(&self.desks).entry(key.clone()).or_default().clone()
+    }
+
+    /// The desk of a Rollout, if there is one.
+    #[must_use]
+    pub fn find(&self, key: &Key) -> Option<Arc<Mutex<Desk>>> {
+        lock(&self.desks).get(key).cloned()
+    }
+
+    /// Clears the desk of a Rollout that is gone.
+    pub fn clear(&self, key: &Key) {
+        lock(&self.desks).remove(key);
+    }
+}
+
+/// Locks for a moment; never across an await. A panic meanwhile leaves nothing that later reads could not take.
+pub fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// One desk.
+#[derive(Debug, Default)]
+pub struct Desk {
+    /// Uid of the Rollout that the desk is for: another one of that name starts with a clear desk.
+    pub uid: String,
+    /// The status decided last, where it need not be stored.
+    pub working: Option<Working>,
+    /// Answers that no decision has seen yet, in order of arrival.
+    pub inbox: Vec<Answered>,
+    /// Questions without an answer yet, as (component, gate).
+    pub asking: BTreeSet<(String, String)>,
+    /// Live reads by component.
+    pub looks: BTreeMap<String, Looks>,
+    /// The record of the present run as it was last written.
+    pub run: Option<Seen>,
+    /// What was last said about a refused write: it is said once.
+    pub refusal: String,
+}
+
+/// A status that is not stored.
+#[derive(Debug)]
+pub struct Working {
+    /// The stored status that it follows from. When another one is stored, this one is void.
+    pub base: RolloutStatus,
+    /// The status.
+    pub status: RolloutStatus,
+}
+
+/// The live reads of one component.
+#[derive(Debug, Default)]
+pub struct Looks {
+    /// The Deployment.
+    pub deployment: Kept<DeploymentSeen>,
+    /// The Service of its callers.
+    pub service: Kept<ServiceSeen>,
+    /// The Service of its canary.
+    pub canary_service: Kept<ServiceSeen>,
+    /// ReplicaSets that the Deployment's selector matches and that are not watched; the name is the Deployment's.
+    pub replica_sets: Kept<Vec<ReplicaSetSeen>>,
+    /// A pod that the Service selects and the Deployment does not; the name is the Service's.
+    pub foreign_pod: Kept<String>,
+}
+
+/// What a live read found.
+#[derive(Debug)]
+pub struct Kept<T> {
+    found: Option<(Instant, String, Look<T>)>,
+}
+
+impl<T> Default for Kept<T> {
+    fn default() -> Self {
+        Self { found: None }
+    }
+}
+
+impl<T: Clone> Kept<T> {
+    /// Keeps what was found of the object `name`.
+    pub fn set(&mut self, name: &str, look: Look<T>) {
+        self.found = Some((Instant::now(), name.to_owned(), look));
+    }
+
+    /// What is known of the object `name`.
+    #[must_use]
+    pub fn get(&self, name: &str) -> Look<T> {
+        match &self.found {
+            Some((at, kept, look)) if kept == name && at.elapsed() < GOOD_FOR => look.clone(),
+            _ => Look::Unknown,
+        }
+    }
+
+    fn is_of(&self, name: &str) -> bool {
+        self.found.as_ref().is_some_and(|(_, kept, _)| kept == name)
+    }
+
+    fn drop(&mut self) {
+        self.found = None;
+    }
+}
+
+impl Looks {
+    fn is_stale(&self) -> bool {
+        let old = |at: Option<&Instant>| at.is_none_or(|at| at.elapsed() >= GOOD_FOR);
+        old(self.deployment.found.as_ref().map(|it| &it.0))
+            && old(self.service.found.as_ref().map(|it| &it.0))
+            && old(self.canary_service.found.as_ref().map(|it| &it.0))
+            && old(self.replica_sets.found.as_ref().map(|it| &it.0))
+            && old(self.foreign_pod.found.as_ref().map(|it| &it.0))
+    }
+
+    /// Brings what was looked at to what a write did.
+    fn learn(&mut self, effect: &Effect) {
+        match effect {
+            Effect::Deployment(now) => {
+                let look = look_of(now, |view: &DeploymentView| view.0.clone());
+                if self.deployment.is_of(name_of(now)) {
+                    self.deployment.set(name_of(now), look);
+                }
+                // The Deployment controller may create or scale ReplicaSets because of it.
+                self.replica_sets.drop();
+            }
+            Effect::Service(now) => {
+                for kept in [&mut self.service, &mut self.canary_service] {
+                    if kept.is_of(name_of(now)) {
+                        kept.set(name_of(now), look_of(now, |view: &ServiceView| view.0.clone()));
+                    }
+                }
+            }
+            Effect::ReplicaSet(now) => self.learn_replica_set(now),
+            Effect::Rollout(_) | Effect::HttpRoute(_) | Effect::GrpcRoute(_) | Effect::Run(_) => {}
+        }
+    }
+
+    fn learn_replica_set(&mut self, now: &Now<ReplicaSetView>) {
+        let Some((_, _, Look::Found(list))) = &mut self.replica_sets.found else { return };
+        let before = list.len();
+        list.retain(|it| it.at.name != name_of(now));
+        let was_listed = list.len() < before;
+        // A watched one is in its store. One that is not listed belongs to another component.
+        if let Now::Is(row) = now
+            && let Ok(view) = &row.view
+            && was_listed
+            && !view.is_watched()
+        {
+            list.push(view.seen.clone());
+        }
+    }
+}
+
+impl Desk {
+    /// Brings every live read to what a write did.
+    pub fn learn(&mut self, effect: &Effect) {
+        for looks in self.looks.values_mut() {
+            looks.learn(effect);
+        }
+        if let Effect::Run(now) = effect {
+            self.run = match now {
+                Now::Is(row) => row.view.as_ref().ok().map(|view| view.at().clone()),
+                Now::Gone { name, .. } => self.run.take().filter(|run| run.name != *name),
+            };
+        }
+    }
+
+    /// Drops live reads that are too old.
+    pub fn tidy(&mut self) {
+        self.looks.retain(|_, looks| !looks.is_stale());
+    }
+}
+
+fn name_of<V>(now: &Now<V>) -> &str {
+    match now {
+        Now::Is(row) => row.name(),
+        Now::Gone { name, .. } => name,
+    }
+}
+
+/// What a read found, as a look; something that cannot be read is not known.
+#[must_use]
+pub fn look_of<V, T>(now: &Now<V>, pick: impl Fn(&V) -> T) -> Look<T> {
+    match now {
+        Now::Is(row) => row.view.as_ref().map_or(Look::Unknown, |view| Look::Found(pick(view))),
+        Now::Gone { .. } => Look::Missing,
+    }
+}

@@ -1,0 +1,111 @@
+//! Carries out the live reads that the engine asks for.
+
+use std::collections::BTreeMap;
+
+use futures::future::join_all;
+
+use crate::adapters::kube::call::CallError;
+use crate::adapters::kube::reads;
+use crate::adapters::kube::row::View;
+use crate::adapters::kube::writes::{Effect, now};
+use crate::api::names::POD_TEMPLATE_HASH;
+use crate::engine::Inquiry;
+use crate::engine::references::{References, references};
+use crate::engine::world::{Look, World};
+
+use super::act::keep;
+use super::context::Context;
+use super::desk::{Looks, lock, look_of};
+use super::queue::Key;
+
+/// Looks at what is asked for, all at once, and keeps what was found.
+///
+/// # Errors
+/// The first read that failed; what the others found is kept.
+pub async fn carry_out(
+    context: &Context,
+    key: &Key,
+    world: &World,
+    inquiries: &[Inquiry],
+) -> Result<(), CallError> {
+    if inquiries.is_empty() {
+        return Ok(());
+    }
+    let names = references(&world.rollout.spec, &world.rollout.status);
+    let reads = inquiries.iter().map(|inquiry| read(context, key, world, &names, inquiry));
+    join_all(reads).await.into_iter().collect()
+}
+
+async fn read(
+    context: &Context,
+    key: &Key,
+    world: &World,
+    names: &BTreeMap<String, References>,
+    inquiry: &Inquiry,
+) -> Result<(), CallError> {
+    let (component, found) = match inquiry {
+        Inquiry::Deployment(component)
+        | Inquiry::ReplicaSets(component)
+        | Inquiry::Service(component)
+        | Inquiry::CanaryService(component)
+        | Inquiry::ForeignPod(component) => (component, names.get(component)),
+    };
+    let Some(found) = found else { return Ok(()) };
+    let of = |note: &mut dyn FnMut(&mut Looks)| {
+        let desk = context.desks.of(key);
+        note(lock(&desk).looks.entry(component.clone()).or_default());
+    };
+    match inquiry {
+        Inquiry::Deployment(_) => {
+            let name = &found.workload;
+            let deployment = now(&context.cluster, &key.namespace, name).await?;
+            let look =
+                look_of(&deployment, |view: &crate::adapters::kube::views::DeploymentView| view.0.clone());
+            keep(context, key, &Effect::Deployment(deployment));
+            of(&mut |looks| looks.deployment.set(name, look.clone()));
+        }
+        Inquiry::Service(_) | Inquiry::CanaryService(_) => {
+            let is_canary = matches!(inquiry, Inquiry::CanaryService(_));
+            let name = if is_canary { found.canary_service() } else { found.service.clone() };
+            let Some(name) = name else { return Ok(()) };
+            let service = now(&context.cluster, &key.namespace, &name).await?;
+            let look = look_of(&service, |view: &crate::adapters::kube::views::ServiceView| view.0.clone());
+            keep(context, key, &Effect::Service(service));
+            of(&mut |looks| {
+                let kept = if is_canary { &mut looks.canary_service } else { &mut looks.service };
+                kept.set(&name, look.clone());
+            });
+        }
+        Inquiry::ReplicaSets(_) => {
+            let Some(deployment) = world.components.get(component).and_then(|it| it.deployment.found())
+            else {
+                return Ok(());
+            };
+            let rows = reads::replica_sets(&context.cluster, &key.namespace, &deployment.selector).await?;
+            let mut unwatched = Vec::new();
+            for row in rows {
+                match &row.view {
+                    Ok(view) if !view.is_watched() => unwatched.push(view.seen.clone()),
+                    _ => drop(context.stores.replica_sets.put(row)),
+                }
+            }
+            of(&mut |looks| looks.replica_sets.set(&found.workload, Look::Found(unwatched.clone())));
+        }
+        Inquiry::ForeignPod(_) => {
+            let Some(seen) = world.components.get(component) else { return Ok(()) };
+            let (Some(deployment), Some(service)) = (seen.deployment.found(), seen.service.found()) else {
+                return Ok(());
+            };
+            let mut selector = service.selector.clone();
+            if service.rollout_label.is_some() {
+                // The pin is ours.
+                selector.remove(POD_TEMPLATE_HASH);
+            }
+            let pod =
+                reads::foreign_pod(&context.cluster, &key.namespace, &selector, &deployment.selector).await?;
+            let look = pod.map_or(Look::Missing, Look::Found);
+            of(&mut |looks| looks.foreign_pod.set(&service.at.name, look.clone()));
+        }
+    }
+    Ok(())
+}

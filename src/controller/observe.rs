@@ -1,0 +1,195 @@
+//! Stores and live reads → World.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::adapters::kube::views::RolloutView;
+use crate::adapters::kube::views::services::replica_set_of;
+use crate::api::Interception;
+use crate::engine::references::{References, references};
+use crate::engine::world::{
+    ActionSeen, ComponentSeen, Look, ReplicaSetSeen, RolloutSeen, RouteKind, RouteSeen, ServiceSeen, World,
+};
+
+use super::context::Context;
+use super::desk::{Desk, Looks, lock};
+use super::names::Named;
+use super::queue::Key;
+
+/// What was observed, and from what.
+pub struct Observed {
+    /// The world.
+    pub world: World,
+    /// The Rollout as it is stored.
+    pub stored: RolloutView,
+}
+
+/// Observes one Rollout; `None` if there is none.
+pub fn observe(context: &Context, key: &Key, epoch: i64) -> Option<Observed> {
+    let stored = context.stores.rollouts.get(&key.namespace, &key.name)?;
+    let desk = context.desks.of(key);
+    let mut desk = lock(&desk);
+    start_afresh(&mut desk, &stored.seen.at.uid);
+    let mut rollout = stored.seen.clone();
+    if rollout.spec.interception == Interception::Auto {
+        rollout.spec.interception = context.interception;
+    }
+    match &desk.working {
+        Some(working) if working.base == rollout.status => rollout.status = working.status.clone(),
+        _ => desk.working = None,
+    }
+    let names = references(&rollout.spec, &rollout.status);
+    let components = names
+        .iter()
+        .map(|(component, names)| {
+            let looks = desk.looks.get(component);
+            (component.clone(), component_seen(context, &stored, component, names, looks))
+        })
+        .collect();
+    let world = World {
+        actions: actions_of(context, key),
+        answers: desk.inbox.clone(),
+        asking: desk.asking.clone(),
+        epoch,
+        metric_sources: sources_of(context, &key.namespace),
+        policy_active: context.policy.is_in_force(),
+        components,
+        rollout,
+    };
+    Some(Observed { world, stored })
+}
+
+/// A desk with what was kept for a former Rollout of the name is cleared.
+fn start_afresh(desk: &mut Desk, uid: &str) {
+    if desk.uid != uid {
+        *desk = Desk { uid: uid.to_owned(), ..Desk::default() };
+    }
+}
+
+fn component_seen(
+    context: &Context,
+    rollout: &RolloutView,
+    component: &str,
+    names: &References,
+    looks: Option<&Looks>,
+) -> ComponentSeen {
+    let stores = &context.stores;
+    let namespace = rollout.seen.namespace.as_str();
+    let deployment = match stores.deployments.get(namespace, &names.workload) {
+        Some(view) => Look::Found(view.0),
+        None => looks.map_or(Look::Unknown, |looks| looks.deployment.get(&names.workload)),
+    };
+    let (service, canary_service, foreign_pod) = match (&names.service, names.canary_service()) {
+        (Some(service), Some(canary)) => (
+            service_seen(context, namespace, service, looks.map(|looks| looks.service.get(service))),
+            service_seen(context, namespace, &canary, looks.map(|looks| looks.canary_service.get(&canary))),
+            looks.map_or(Look::Unknown, |looks| looks.foreign_pod.get(service)),
+        ),
+        _ => (Look::Unknown, Look::Unknown, Look::Unknown),
+    };
+    let listed = looks.map_or(Look::Unknown, |looks| looks.replica_sets.get(&names.workload));
+    ComponentSeen {
+        deployment,
+        claimed_by: claimed_by(context, rollout, &names.workload),
+        replica_sets_complete: listed.found().is_some(),
+        replica_sets: replica_sets(context, &rollout.seen, component, &listed),
+        service,
+        canary_service,
+        foreign_pod,
+        routes: routes_seen(context, namespace, names),
+    }
+}
+
+/// Another Rollout that names the same Deployment and came first.
+fn claimed_by(context: &Context, rollout: &RolloutView, workload: &str) -> Option<String> {
+    let namespace = rollout.seen.namespace.as_str();
+    let mut first = (rollout.created_at, rollout.seen.at.uid.clone());
+    let mut name = None;
+    for other in context.names.naming(namespace, Named::Deployment(workload.to_owned())) {
+        let age = context
+            .stores
+            .rollouts
+            .with(namespace, &other.name, |view| (view.created_at, view.seen.at.uid.clone()));
+        if let Some(age) = age.filter(|age| *age < first) {
+            first = age;
+            name = Some(other.name.to_string());
+        }
+    }
+    name
+}
+
+/// The labelled ReplicaSets of the component and those that were listed, by name; the watched state of one that is both.
+fn replica_sets(
+    context: &Context,
+    rollout: &RolloutSeen,
+    component: &str,
+    listed: &Look<Vec<ReplicaSetSeen>>,
+) -> Vec<ReplicaSetSeen> {
+    let labelled = context.stores.replica_sets.of_rollout(&rollout.namespace, &rollout.at.name);
+    let labelled = labelled.into_iter().filter(|view| view.component == component).map(|view| view.seen);
+    let mut all: BTreeMap<String, ReplicaSetSeen> =
+        listed.found().into_iter().flatten().map(|set| (set.at.name.clone(), set.clone())).collect();
+    all.extend(labelled.map(|set| (set.at.name.clone(), set)));
+    all.into_values().collect()
+}
+
+fn service_seen(
+    context: &Context,
+    namespace: &str,
+    name: &str,
+    looked: Option<Look<ServiceSeen>>,
+) -> Look<ServiceSeen> {
+    let Some(view) = context.stores.services.get(namespace, name) else {
+        return looked.unwrap_or_default();
+    };
+    let mut service = view.0;
+    service.ready = ready_behind(context, namespace, &service);
+    Look::Found(service)
+}
+
+/// Ready endpoints of a labelled Service. Every Service with a selector has a slice, so that none means that the label has
+/// not reached them yet.
+fn ready_behind(context: &Context, namespace: &str, service: &ServiceSeen) -> Look<BTreeMap<String, i32>> {
+    let Some(rollout) = &service.rollout_label else { return Look::Unknown };
+    let slices = context.stores.slices.of_rollout(namespace, rollout);
+    let mut slices = slices.iter().filter(|slice| slice.service == service.at.name).peekable();
+    if slices.peek().is_none() {
+        return Look::Unknown;
+    }
+    // A pod may be in several slices: one for each family of addresses, and in two while it moves.
+    let pods: BTreeSet<&String> = slices.flat_map(|slice| &slice.ready_pods).collect();
+    let mut ready = BTreeMap::new();
+    for pod in pods {
+        *ready.entry(replica_set_of(pod).to_owned()).or_insert(0) += 1;
+    }
+    Look::Found(ready)
+}
+
+fn routes_seen(
+    context: &Context,
+    namespace: &str,
+    names: &References,
+) -> Vec<(RouteKind, String, Look<RouteSeen>)> {
+    let look = |kind: RouteKind, name: &str| {
+        let found = match kind {
+            RouteKind::Http => context.stores.http_routes.get(namespace, name).map(|view| view.0),
+            RouteKind::Grpc => context.stores.grpc_routes.get(namespace, name).map(|view| view.0),
+        };
+        found.map_or(Look::Missing, Look::Found)
+    };
+    names.routes.iter().map(|(kind, name)| (*kind, name.clone(), look(*kind, name))).collect()
+}
+
+fn actions_of(context: &Context, key: &Key) -> Vec<ActionSeen> {
+    let views = context.stores.actions.of_rollout(&key.namespace, &key.name);
+    let mut actions: Vec<ActionSeen> = views.into_iter().map(|view| view.seen).collect();
+    actions.sort_by(|a, b| (a.created_at, &a.uid).cmp(&(b.created_at, &b.uid)));
+    actions
+}
+
+fn sources_of(context: &Context, namespace: &str) -> BTreeSet<String> {
+    lock(&context.allowed)
+        .iter()
+        .filter(|(_, namespaces)| namespaces.iter().any(|it| it == "*" || it == namespace))
+        .map(|(name, _)| name.clone())
+        .collect()
+}

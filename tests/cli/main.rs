@@ -1,0 +1,11 @@
+//! What people see and type: golden pages, requests, messages, the small server, the program itself.
+
+// A test may panic: that is how it fails.
+#![allow(clippy::unwrap_used)]
+
+mod actions;
+mod fixtures;
+mod golden;
+mod program;
+mod server;
+mod verdicts;

@@ -1,0 +1,192 @@
+//! The audit log as a judge: who asked the API server for what, and what came of it.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{BufRead as _, BufReader, ErrorKind, Seek as _, SeekFrom};
+use std::path::PathBuf;
+
+use anyhow::{Context, Result};
+use jiff::Timestamp;
+use serde::Deserialize;
+
+/// One request to an API server.
+#[derive(Clone, Debug)]
+pub struct Entry {
+    /// When it was received.
+    pub at: Timestamp,
+    /// When its answer was complete (of a watch: when it had begun).
+    pub done: Timestamp,
+    /// Who asked, and in whose name when that is another.
+    pub user: String,
+    /// What the client calls itself.
+    pub agent: String,
+    /// `get`, `list`, `watch`, `create`, `update`, `patch`, `delete`, `deletecollection`.
+    pub verb: String,
+    /// API group, empty for the core.
+    pub group: String,
+    /// Resource, with its subresource: `deployments`, `rollouts/status`.
+    pub resource: String,
+    /// Namespace of the object.
+    pub namespace: String,
+    /// Name of the object; empty where the server chose it or there are many.
+    pub name: String,
+    /// HTTP status of the answer.
+    pub code: u16,
+}
+
+impl Entry {
+    /// Whether it was to change something.
+    pub fn is_mutation(&self) -> bool {
+        matches!(self.verb.as_str(), "create" | "update" | "patch" | "delete" | "deletecollection")
+    }
+
+    /// Whether it is of leader election.
+    pub fn is_lease(&self) -> bool {
+        self.resource == "leases"
+    }
+}
+
+/// Requests in the order in which they were received.
+#[derive(Clone, Debug, Default)]
+pub struct Entries(pub Vec<Entry>);
+
+impl Entries {
+    /// Those received from `from` until before `to`.
+    pub fn between(&self, from: Timestamp, to: Timestamp) -> Self {
+        self.only(|entry| from <= entry.at && entry.at < to)
+    }
+
+    /// Those of a user. ServiceAccounts are called `system:serviceaccount:<namespace>:<name>`.
+    pub fn by(&self, user: &str) -> Self {
+        self.only(|entry| entry.user == user)
+    }
+
+    /// Those that were to change something.
+    pub fn mutations(&self) -> Self {
+        self.only(Entry::is_mutation)
+    }
+
+    /// Those that were refused for want of rights.
+    pub fn forbidden(&self) -> Self {
+        self.only(|entry| entry.code == 403)
+    }
+
+    /// Those that satisfy a condition.
+    pub fn only(&self, keep: impl Fn(&Entry) -> bool) -> Self {
+        Self(self.0.iter().filter(|entry| keep(entry)).cloned().collect())
+    }
+
+    /// How many, by user, verb and resource.
+    pub fn counts(&self) -> BTreeMap<(String, String, String), usize> {
+        let mut counts = BTreeMap::new();
+        for entry in &self.0 {
+            let key = (entry.user.clone(), entry.verb.clone(), entry.resource.clone());
+            *counts.entry(key).or_default() += 1;
+        }
+        counts
+    }
+}
+
+/// A place in the audit logs.
+#[derive(Clone, Debug)]
+pub struct Mark(Vec<u64>);
+
+/// The audit logs of a lab.
+#[derive(Clone, Debug)]
+pub struct Audit(Vec<PathBuf>);
+
+impl Audit {
+    /// Reads these files.
+    pub fn new(logs: Vec<PathBuf>) -> Self {
+        Self(logs)
+    }
+
+    /// A place in the logs: what is written from now on.
+    pub fn mark(&self) -> Mark {
+        Mark(self.0.iter().map(|log| log.metadata().map_or(0, |data| data.len())).collect())
+    }
+
+    /// Everything that is written down so far.
+    pub fn read(&self) -> Result<Entries> {
+        self.since(&Mark(vec![0; self.0.len()]))
+    }
+
+    /// What was written down after a mark was set. A long log need not be read again for every question.
+    pub fn since(&self, mark: &Mark) -> Result<Entries> {
+        let mut entries = Vec::new();
+        for (log, offset) in self.0.iter().zip(&mark.0) {
+            let mut file = match File::open(log) {
+                Ok(file) => file,
+                Err(error) if error.kind() == ErrorKind::NotFound => continue,
+                Err(error) => return Err(error).with_context(|| format!("cannot read {}", log.display())),
+            };
+            file.seek(SeekFrom::Start(*offset))?;
+            for line in BufReader::new(file).lines() {
+                // The last line may be half written.
+                let Ok(event) = serde_json::from_str::<Event>(&line?) else { continue };
+                entries.extend(event.entry());
+            }
+        }
+        entries.sort_by_key(|entry: &Entry| entry.at);
+        Ok(Entries(entries))
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Event {
+    stage: String,
+    verb: String,
+    user: Named,
+    impersonated_user: Option<Named>,
+    #[serde(default)]
+    user_agent: String,
+    object_ref: Option<ObjectRef>,
+    response_status: Option<Status>,
+    request_received_timestamp: Timestamp,
+    stage_timestamp: Timestamp,
+}
+
+#[derive(Deserialize)]
+struct Named {
+    username: String,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct ObjectRef {
+    api_group: String,
+    resource: String,
+    subresource: String,
+    namespace: String,
+    name: String,
+}
+
+#[derive(Deserialize)]
+struct Status {
+    #[serde(default)]
+    code: u16,
+}
+
+impl Event {
+    /// A watch counts when it begins, everything else when it is answered; other stages would count twice.
+    fn entry(self) -> Option<Entry> {
+        let counted = if self.verb == "watch" { "ResponseStarted" } else { "ResponseComplete" };
+        let object = self.object_ref.unwrap_or_default();
+        (self.stage == counted || self.stage == "Panic").then(|| Entry {
+            at: self.request_received_timestamp,
+            done: self.stage_timestamp,
+            user: self.impersonated_user.unwrap_or(self.user).username,
+            agent: self.user_agent,
+            verb: self.verb,
+            group: object.api_group,
+            resource: match object.subresource.as_str() {
+                "" => object.resource,
+                subresource => format!("{}/{subresource}", object.resource),
+            },
+            namespace: object.namespace,
+            name: object.name,
+            code: self.response_status.map_or(0, |status| status.code),
+        })
+    }
+}

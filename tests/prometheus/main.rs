@@ -1,0 +1,9 @@
+//! The Prometheus adapter against real answers and bad servers, on loopback.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+mod answers;
+mod bad_servers;
+mod requests;
+mod server;
+mod sources;
+mod tls;
