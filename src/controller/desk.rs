@@ -182,7 +182,7 @@ impl Desk {
         }
         if let Effect::Run(now) = effect {
             self.run = match now {
-                Now::Is(row) => row.view.as_ref().ok().map(|view| view.at().clone()),
+                Now::Is(row) => Some(row.seen()),
                 Now::Gone { name, .. } => self.run.take().filter(|run| run.name != *name),
             };
         }

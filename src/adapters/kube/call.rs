@@ -212,7 +212,7 @@ impl Cluster {
         if answer.pointer("/metadata/deletionTimestamp").is_none() {
             return Ok(Deleted::Gone);
         }
-        Ok(serde_json::from_value::<Row<V>>(answer).map_or(Deleted::Gone, Deleted::Going))
+        Ok(serde_json::from_value::<Box<Row<V>>>(answer).map_or(Deleted::Gone, Deleted::Going))
     }
 
     async fn send<T: DeserializeOwned>(
@@ -238,7 +238,7 @@ pub enum Deleted<V> {
     /// It is gone.
     Gone,
     /// It goes when its finalizers are done.
-    Going(Row<V>),
+    Going(Box<Row<V>>),
 }
 
 /// One page of a list.

@@ -24,7 +24,7 @@ pub use rollout::store_status;
 #[derive(Debug)]
 pub enum Now<V> {
     /// It is this.
-    Is(Row<V>),
+    Is(Box<Row<V>>),
     /// It is gone.
     Gone {
         /// Its name.
@@ -229,7 +229,7 @@ async fn create<V: View>(
     if !matches!(error, CallError::AlreadyExists(_)) {
         return Err(error);
     }
-    let row: Row<V> = cluster.get(&path).await?;
+    let row: Box<Row<V>> = cluster.get(&path).await?;
     let owner = row.view.as_ref().ok().and_then(owner_of);
     if owner == Some(subject.rollout.at.uid.as_str()) { Ok(Now::Is(row)) } else { Err(error) }
 }
