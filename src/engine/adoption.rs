@@ -137,7 +137,7 @@ fn take_over(
     if borrow::ensure_routes(turn, component, part, Weight::ZERO) == RoutesState::Written {
         return;
     }
-    if deployment.template_hash != set.template_hash {
+    if deployment.template_hash != set.template_hash || deployment.updated_replicas > 0 {
         return restart::roll_natively(turn, component, part, deployment);
     }
     if !part.seen.replica_sets_complete {

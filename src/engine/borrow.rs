@@ -82,8 +82,10 @@ pub(super) fn ensure_set(
     if set.replicas != size {
         let (replica_set, desired) = (set.at.clone(), deployment.replicas);
         turn.write(Write::ScaleReplicaSet { replica_set, replicas: size, desired });
-        // Growing must be seen through before traffic follows; what is there already goes on serving.
-        return if set.replicas < size { SetState::Changing } else { SetState::Ready };
+        // Growing must be seen through before traffic follows; of a smaller set what is ready counts.
+        if set.replicas < size {
+            return SetState::Changing;
+        }
     }
     let ready = if set.is_observed { set.available.min(endpoints_of(part, set)) } else { 0 };
     if ready >= size { SetState::Ready } else { SetState::Starting(ready) }
@@ -93,7 +95,8 @@ pub(super) fn ensure_set(
 /// the Deployment for a moment: pods that nobody earned. True when there is none with pods; stable then gets its size
 /// back from the Deployment controller.
 pub(super) fn empty_native_twins(turn: &mut Turn<'_>, part: &Part<'_>, deployment: &DeploymentSeen) -> bool {
-    if deployment.updated_replicas == 0 || !deployment.paused {
+    // The only ReplicaSet with pods would be brought back by the Deployment controller.
+    if deployment.updated_replicas == 0 || deployment.has_rolled() || !deployment.paused {
         return deployment.updated_replicas == 0;
     }
     if !part.seen.replica_sets_complete {

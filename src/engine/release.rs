@@ -82,6 +82,10 @@ fn watch_template(turn: &mut Turn<'_>, component: &ComponentStatus, part: &Part<
         return;
     };
     if deployment.revision == canary.revision {
+        if deployment.has_rolled() {
+            let why = "somebody resumed the Deployment and it rolled by itself: there is no version to go back to";
+            turn.roll_back(Outcome::Superseded, Reason::Superseded, &part.name, why);
+        }
         return;
     }
     if component.stable.as_ref().is_some_and(|stable| stable.revision == deployment.revision) {

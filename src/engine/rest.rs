@@ -161,7 +161,8 @@ fn follow_native_roll(
 ) {
     let is_new_version =
         component.stable.as_ref().is_some_and(|stable| stable.revision != deployment.revision);
-    if is_new_version && deployment.paused {
+    // Paused before its roll: a run is to start. Paused after it, there is nothing left to release.
+    if is_new_version && deployment.paused && !(deployment.has_rolled() && deployment.replicas > 0) {
         return;
     }
     if !deployment.is_complete() {

@@ -104,7 +104,7 @@ fn has_no_rejected_pods(
     deployment: &DeploymentSeen,
 ) -> bool {
     let is_stable = component.stable.as_ref().is_some_and(|stable| stable.revision == deployment.revision);
-    is_stable || part.spec.is_none() || borrow::empty_native_twins(turn, part, deployment)
+    is_stable || part.spec.is_none() || deployment.has_rolled() || borrow::empty_native_twins(turn, part, deployment)
 }
 
 fn part_is_unknown(part: &Part<'_>) -> bool {
@@ -119,9 +119,14 @@ fn hold_pause(
     deployment: &DeploymentSeen,
 ) {
     let is_stable = component.stable.as_ref().is_some_and(|stable| stable.revision == deployment.revision);
-    if !is_stable && part.spec.is_some() {
+    if !is_stable && part.spec.is_some() && !deployment.has_rolled() {
         rest::hold_deployment(turn, part, deployment);
     }
+}
+
+fn is_of_stable(component: &ComponentStatus, deployment: Option<&DeploymentSeen>) -> bool {
+    let stable = component.stable.as_ref().map(|stable| &stable.revision);
+    deployment.is_some_and(|deployment| stable == Some(&deployment.revision))
 }
 
 /// Weights to zero and the pin on stable in one go; when that is in force and the drain time is over, the pods go.
@@ -132,7 +137,11 @@ fn take_traffic_back(
     deployment: Option<&DeploymentSeen>,
 ) {
     let stable = component.stable.clone();
+    // What rolled by itself has left no stable pod to pin callers to.
+    let has_rolled = deployment.is_some_and(DeploymentSeen::has_rolled);
+    let has_rolled = has_rolled && !is_of_stable(component, deployment);
     let is_pinned = match (&stable, deployment) {
+        _ if has_rolled => borrow::ensure_pin(turn, part, &Pin::Free),
         // At 100 % callers of the Service are pinned to the canary: back with them, before the routes name it alone.
         (Some(stable), Some(_)) => borrow::ensure_pin(turn, part, &Pin::To(stable)),
         _ => true,
@@ -153,6 +162,7 @@ fn take_traffic_back(
         }
     };
     let serves_stable = part.is_by_pods()
+        || has_rolled
         || deployment.is_none()
         || stable.as_ref().is_none_or(|stable| borrow::serves_only(part, stable, 0));
     let is_overdue = !is_back && borrow::is_overdue(turn, component);

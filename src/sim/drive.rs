@@ -101,8 +101,7 @@ impl<R: Into<Reply>, F: FnMut(&Measurement, Timestamp) -> R> Drive<F> {
 
     /// One turn. `inspect` sees the cluster after each write and may stop the rest (a crash).
     pub fn turn(&mut self, inspect: &mut impl FnMut(&Cluster, &Plan) -> bool) -> Plan {
-        self.cluster.settle();
-        self.receive();
+        self.catch_up();
         let plan = self.plan();
         self.turns += 1;
         self.act(&plan, inspect);
@@ -110,8 +109,9 @@ impl<R: Into<Reply>, F: FnMut(&Measurement, Timestamp) -> R> Drive<F> {
         plan
     }
 
-    /// Answers that are due arrive.
-    fn receive(&mut self) {
+    /// What is due in the cluster happens, and answers that are due arrive.
+    pub fn catch_up(&mut self) {
+        self.cluster.settle();
         let now = self.cluster.now;
         let (due, rest) = std::mem::take(&mut self.asked).into_iter().partition(|a: &Answered| a.at <= now);
         self.asked = rest;
@@ -160,6 +160,13 @@ impl<R: Into<Reply>, F: FnMut(&Measurement, Timestamp) -> R> Drive<F> {
         self.asked.push(Answered { component, gate, key: measurement.key.clone(), at, answer });
     }
 
+    /// When something is due next, for the controller (`plan` is its latest), the metric server or the cluster.
+    #[must_use]
+    pub fn next(&self, plan: &Plan) -> Option<Timestamp> {
+        let answers = self.asked.iter().map(|asked| asked.at);
+        answers.chain(plan.wake_at).chain(self.cluster.next_change()).min()
+    }
+
     /// Goes on until nothing is left to do or the clock reaches `limit`. `inspect` sees the cluster after every write.
     pub fn run(&mut self, limit: Timestamp, mut inspect: impl FnMut(&Cluster, &Plan)) -> Stop {
         for _ in 0..TURNS_MAX {
@@ -173,9 +180,7 @@ impl<R: Into<Reply>, F: FnMut(&Measurement, Timestamp) -> R> Drive<F> {
             if is_busy || before != (self.working.clone(), self.looked.clone()) {
                 continue;
             }
-            let answers = self.asked.iter().map(|asked| asked.at);
-            let next = answers.chain(plan.wake_at).chain(self.cluster.next_change()).min();
-            match next {
+            match self.next(&plan) {
                 None => return Stop::AtRest,
                 Some(at) if at > limit => {
                     self.cluster.now = limit.max(self.cluster.now);
