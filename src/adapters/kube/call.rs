@@ -146,7 +146,13 @@ impl Cluster {
         limit: Option<u32>,
     ) -> Result<Page<T>, CallError> {
         let limit = limit.unwrap_or(LIST_LIMIT).min(LIST_LIMIT);
-        let params = ListParams::default().labels(labels).fields(fields).limit(limit);
+        let given = |text: &str| Some(text.to_owned()).filter(|text| !text.is_empty());
+        let params = ListParams {
+            label_selector: given(labels),
+            field_selector: given(fields),
+            limit: Some(limit),
+            ..ListParams::default()
+        };
         let request = kube::core::Request::new(at.collection()).list(&params);
         let request = request.map_err(|error| at.unsendable(&error))?;
         self.send("list", at, builder_of(&request), Vec::new()).await

@@ -60,6 +60,8 @@ pub struct Subject<'a> {
     pub rollout: &'a RolloutSeen,
     /// All its finalizers.
     pub finalizers: &'a [String],
+    /// The Service of which a canary's Service is to be a copy, if it is watched.
+    pub service: Option<&'a ServiceView>,
     /// The record of the present run, if it was written before.
     pub run: Option<&'a Seen>,
 }
