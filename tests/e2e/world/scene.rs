@@ -113,8 +113,8 @@ spec:
         let forbidden = self.requests_of_palier()?.forbidden();
         ensure!(forbidden.0.is_empty(), "the chart's roles do not allow what was asked: {:?}", forbidden.counts());
         for controller in &self.controllers {
-            let panics = controller.log_about(self.lab(), "panicked");
-            ensure!(panics.lines().count() <= 1, "{panics}");
+            let has_panicked = controller.has_said(self.lab(), "panicked");
+            ensure!(!has_panicked, "{}", controller.log_about(self.lab(), "panicked"));
         }
         let namespaces: Api<Namespace> = Api::all(self.lab().client());
         namespaces.delete(&self.namespace, &DeleteParams::default()).await?;
