@@ -27,7 +27,7 @@ core: ## The pure rings alone: proof that they need neither network nor runtime
 
 .PHONY: unit
 unit: ## Units, properties, the house; no cluster
-	$(CARGO) test --locked --lib --bins --test architecture --test planner --test cli --test prometheus --test api
+	$(CARGO) test --locked --lib --bins --test architecture --test planner --test cli --test prometheus --test api --test controller
 
 .PHONY: e2e
 e2e: lab-build ## End-to-end on the local control plane

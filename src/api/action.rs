@@ -1,5 +1,7 @@
 //! `RolloutAction`: a person's word on a run.
 
+#![allow(clippy::duplicated_attributes, reason = "several columns have one type")]
+
 use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};

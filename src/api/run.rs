@@ -1,5 +1,7 @@
 //! `RolloutRun`: the record of one run.
 
+#![allow(clippy::duplicated_attributes, reason = "several columns have one type")]
+
 use jiff::Timestamp;
 use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;

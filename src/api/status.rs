@@ -295,6 +295,9 @@ pub struct BakeStatus {
     /// Until when time was counted; absent while the clock stands still.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub counted_until: Option<Timestamp>,
+    /// Since when the weight is not in force or canary pods are missing; the progress deadline counts from here.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub halted_since: Option<Timestamp>,
 }
 
 /// One gate in the present phase of one component.

@@ -4,7 +4,6 @@ use std::io;
 use std::time::Duration;
 
 use futures::{Stream, StreamExt};
-use jiff::Timestamp;
 use kube::runtime::WatchStreamExt;
 use kube::runtime::watcher::{self, watch_object};
 use tokio::time::{Instant, MissedTickBehavior};
@@ -14,7 +13,7 @@ use crate::api::{Rollout, RolloutState};
 use super::live::Live;
 use super::signals::{EndSignals, resizes};
 use super::view::{Ink, clean, render_status, span, stamp, status_line};
-use super::{CliError, Cluster, ExitStatus, Format, Printer, explain, format};
+use super::{CliError, Cluster, ExitStatus, Format, Printer, clock, explain, format};
 
 /// How often the live view counts on.
 const TICK: Duration = Duration::from_secs(1);
@@ -169,7 +168,7 @@ impl<'a> Screen<'a> {
             Screen::Live(printer, live) => {
                 let style = printer.style();
                 let (columns, _) = printer.size();
-                let mut frame = render_status(rollout, Timestamp::now(), columns, style);
+                let mut frame = render_status(rollout, clock::now(), columns, style);
                 if let Some(trouble) = trouble {
                     let words =
                         super::view::cut(&format!("Not up to date, trying again: {trouble}"), columns);
@@ -183,7 +182,7 @@ impl<'a> Screen<'a> {
                     None => status_line(rollout),
                 };
                 if line != *last {
-                    printer.print(&format!("{} {line}\n", stamp(Timestamp::now())))?;
+                    printer.print(&format!("{} {line}\n", stamp(clock::now())))?;
                     *last = line;
                 }
             }

@@ -1,13 +1,12 @@
 //! `palier history`: the runs of a Rollout.
 
-use jiff::Timestamp;
 use kube::api::{Api, ListParams};
 
 use crate::api::RolloutRun;
 use crate::api::names::ROLLOUT_LABEL;
 
 use super::view::{render_history, render_run};
-use super::{Asked, CliError, Cluster, ExitStatus, Format, Printer, format, rollout_name};
+use super::{Asked, CliError, Cluster, ExitStatus, Format, Printer, clock, format, rollout_name};
 
 /// More runs than a Rollout can keep (`spec.runHistoryLimit` is 100 at most, and one is on).
 const RUNS_MAX: u32 = 200;
@@ -40,7 +39,7 @@ pub async fn history(
         // Says so when the Rollout itself is not there.
         cluster.rollout(&args.rollout).await?;
     }
-    let (now, width, style) = (Timestamp::now(), printer.size().0, printer.style());
+    let (now, width, style) = (clock::now(), printer.size().0, printer.style());
     let text = match (args.run, args.output) {
         (Some(number), form) => {
             let run = runs.iter().find(|run| run.spec.number == number).ok_or_else(|| {

@@ -1,6 +1,7 @@
 //! The command line: one file per command, one printer, an exit status instead of exits.
 
 pub mod actions;
+mod clock;
 mod cluster;
 mod completion;
 pub mod crds;

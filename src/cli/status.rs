@@ -1,12 +1,10 @@
 //! `palier status`: where a Rollout is.
 
-use jiff::Timestamp;
-
 use crate::api::{Rollout, Span};
 
 use super::follow::{Follow, Goal, follow};
 use super::view::render_status;
-use super::{CliError, Cluster, ExitStatus, Format, Printer, format, rollout_name};
+use super::{CliError, Cluster, ExitStatus, Format, Printer, clock, format, rollout_name};
 
 /// Arguments of `palier status`.
 #[derive(Debug, clap::Args)]
@@ -46,7 +44,7 @@ pub async fn status(cluster: &Cluster, args: &StatusArgs, printer: &Printer) -> 
     }
     let text = match args.output {
         Some(form) => format::write(&rollout, form)?,
-        None => render_status(&rollout, Timestamp::now(), printer.size().0, printer.style()),
+        None => render_status(&rollout, clock::now(), printer.size().0, printer.style()),
     };
     printer.print(&text)?;
     Ok(ExitStatus::Success)

@@ -123,13 +123,6 @@ impl Queue {
         self.changed.notify_one();
     }
 
-    /// Rollouts that are ready and not worked on.
-    #[must_use]
-    pub fn ready(&self) -> usize {
-        let inner = self.lock();
-        inner.urgent.len() + inner.ordinary.len()
-    }
-
     /// A panic leaves at worst one Rollout without a timer; the next change of it brings it back.
     fn lock(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)

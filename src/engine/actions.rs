@@ -3,8 +3,8 @@
 use crate::api::{ActionKind, Outcome, RolloutActionSpec, RunIntent, Stage};
 
 use super::plan::Reason;
-use super::{evidence, release};
 use super::turn::{RECORD_MAX, Turn, takes_part};
+use super::{evidence, release};
 
 /// Takes every action that speaks of the present run and was not taken yet, oldest first.
 pub(super) fn take(turn: &mut Turn<'_>) {

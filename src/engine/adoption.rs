@@ -3,14 +3,15 @@
 //! All pods of the canary stay; the Deployment controller takes the ReplicaSet for its newest revision and scales the
 //! former one to zero, because it finds the adopted one saturated (its `desired-replicas` annotation says so).
 
-use crate::api::{ComponentStatus, Stage};
+use crate::api::{ComponentStatus, Revision, Stage};
 
 use super::borrow::{self, Pin, RoutesState, SetState};
 use super::plan::Reason;
 use super::plan::{Inquiry, Write};
+use super::revision::pod_hash_of;
 use super::turn::{Part, Turn, after, between, enter, takes_part};
 use super::world::{DeploymentSeen, Look, ReplicaSetSeen};
-use super::{Weight, ending, rest};
+use super::{Weight, ending, rest, restart};
 use crate::api::{Outcome, Span};
 
 /// One step of every component towards its end.
@@ -61,12 +62,27 @@ fn step(turn: &mut Turn<'_>, component: &mut ComponentStatus, part: &Part<'_>) -
     };
     component.desired_replicas = deployment.replicas;
     let set = borrow::canary_set(component, part);
+    if set.is_none() && is_made_by_deployment(turn, component, part) {
+        if !part.seen.replica_sets_complete {
+            turn.look(Inquiry::ReplicaSets(part.name.clone()));
+        }
+        return false;
+    }
     let is_released =
         set.is_some_and(|set| set.owner_uid.as_deref() != Some(turn.world.rollout.at.uid.as_str()));
     if is_released {
         return hand_back(turn, component, part, deployment);
     }
     if is_overtaken(component, deployment) {
+        match restart::is_stable_whole(turn, component, part) {
+            Some(true) => {}
+            Some(false) => {
+                "neither version is whole: resume the Deployment, or put the released template back"
+                    .clone_into(&mut component.message);
+                return false;
+            }
+            None => return false,
+        }
         // Until it is released the canary can still go back, and with another template in the Deployment it must.
         let why = format!("another template came ({}) before the adoption", deployment.revision);
         turn.roll_back(Outcome::Superseded, Reason::Superseded, &part.name, &why);
@@ -74,6 +90,14 @@ fn step(turn: &mut Turn<'_>, component: &mut ComponentStatus, part: &Part<'_>) -
     }
     take_over(turn, component, part, deployment);
     false
+}
+
+/// Whether the canary's ReplicaSet is one that the Deployment controller made: it carries no label of ours and is seen
+/// only on request.
+fn is_made_by_deployment(turn: &Turn<'_>, component: &ComponentStatus, part: &Part<'_>) -> bool {
+    let (uid, run) = (&turn.world.rollout.at.uid, turn.run_number());
+    let is_made = |canary: &Revision| canary.pod_hash != pod_hash_of(uid, run, &part.name, &canary.revision);
+    component.canary.as_ref().is_some_and(is_made)
 }
 
 fn is_overtaken(component: &ComponentStatus, deployment: &DeploymentSeen) -> bool {
@@ -88,6 +112,10 @@ fn take_over(
     deployment: &DeploymentSeen,
 ) {
     let Some(canary) = component.canary.clone() else { return };
+    if !serve_meanwhile(turn, component, part, deployment) {
+        "callers stay with stable until canary pods are ready".clone_into(&mut component.message);
+        return give_up_late(turn, component, part);
+    }
     if borrow::ensure_set(turn, component, part, deployment.replicas) != SetState::Ready {
         "the canary grows to the Deployment's size".clone_into(&mut component.message);
         return give_up_late(turn, component, part);
@@ -109,6 +137,9 @@ fn take_over(
     if borrow::ensure_routes(turn, component, part, Weight::ZERO) == RoutesState::Written {
         return;
     }
+    if deployment.template_hash != set.template_hash || deployment.updated_replicas > 0 {
+        return restart::roll_natively(turn, component, part, deployment);
+    }
     if !part.seen.replica_sets_complete {
         return turn.look(Inquiry::ReplicaSets(part.name.clone()));
     }
@@ -116,6 +147,25 @@ fn take_over(
         "the Deployment controller adopts the canary".clone_into(&mut component.message);
         turn.write(Write::ReleaseReplicaSet { replica_set: set.at.clone(), desired: deployment.replicas });
     }
+}
+
+/// Without one canary pod ready, because none was started yet or all were lost, callers are with stable. False while
+/// they are being brought there.
+fn serve_meanwhile(
+    turn: &mut Turn<'_>,
+    component: &ComponentStatus,
+    part: &Part<'_>,
+    deployment: &DeploymentSeen,
+) -> bool {
+    let is_alive =
+        borrow::canary_set(component, part).is_some_and(|set| !set.is_observed || set.available > 0);
+    if is_alive || deployment.available_replicas == 0 {
+        return borrow::ensure_canary_service(turn, component, part);
+    }
+    let Some(stable) = component.stable.as_ref() else { return true };
+    let is_pinned = borrow::ensure_pin(turn, part, &Pin::To(stable));
+    let is_back = borrow::ensure_routes(turn, component, part, Weight::ZERO) != RoutesState::Written;
+    borrow::ensure_canary_service(turn, component, part) && is_pinned && is_back
 }
 
 /// Deletes empty ReplicaSets of the Deployment with an equal template: the Deployment controller would take the oldest of
@@ -154,6 +204,10 @@ fn hand_back(
     let is_adopted = set.owner_uid.as_ref() == Some(&deployment.at.uid);
     let is_alone =
         deployment.total_replicas == set.current && set.available >= deployment.replicas.min(set.replicas);
+    if is_adopted && !is_alone && (is_overtaken(component, deployment) || set.replicas != deployment.replicas)
+    {
+        retire_others(turn, part, deployment, set);
+    }
     if !is_adopted || !is_alone || deployment.observed_generation < deployment.generation {
         "the Deployment controller adopts the canary and retires the former version"
             .clone_into(&mut component.message);
@@ -161,11 +215,19 @@ fn hand_back(
     }
     component.message.clear();
     let routes = borrow::ensure_routes(turn, component, part, Weight::ZERO);
-    let is_free = borrow::ensure_pin(turn, part, &Pin::Free);
-    let is_clean = match routes {
-        RoutesState::InForce | RoutesState::Gone(_) => remove_canary_service(turn, component, part),
-        _ => false,
+    let mut is_free = borrow::ensure_pin(turn, part, &Pin::Free);
+    if let Some(left) = restart::left_over(turn, component, part).filter(|_| is_free) {
+        if !left.deleting && is_drained(turn, component) {
+            turn.write(Write::DeleteReplicaSet { replica_set: left.at.clone() });
+        }
+        is_free = false;
+    }
+    let is_back = match routes {
+        RoutesState::InForce | RoutesState::Gone(_) => true,
+        RoutesState::Pending | RoutesState::Refused(_) => borrow::is_overdue(turn, component),
+        RoutesState::Written => false,
     };
+    let is_clean = is_back && remove_canary_service(turn, component, part);
     let is_handed_back = !deployment.paused || rest::is_at_rest_mode(turn) || !deployment.is_intercepted;
     // A template that came after the adoption waits, paused, for the next run.
     if !is_handed_back && !is_overtaken(component, deployment) {
@@ -173,6 +235,24 @@ fn hand_back(
         return false;
     }
     is_free && is_clean
+}
+
+/// Scales the Deployment's other ReplicaSets to zero in place of the Deployment controller. It does so itself when it finds
+/// the adopted one saturated; with another template or another size since the release it scales all of them in
+/// proportion instead, and would leave it at that. Nobody is served by the others: callers are with the canary.
+fn retire_others(turn: &mut Turn<'_>, part: &Part<'_>, deployment: &DeploymentSeen, canary: &ReplicaSetSeen) {
+    if !part.seen.replica_sets_complete {
+        return turn.look(Inquiry::ReplicaSets(part.name.clone()));
+    }
+    let is_other = |set: &&ReplicaSetSeen| {
+        set.at.uid != canary.at.uid && set.owner_uid.as_ref() == Some(&deployment.at.uid) && set.replicas > 0
+    };
+    let mut others: Vec<_> =
+        part.seen.replica_sets.iter().filter(is_other).map(|set| set.at.clone()).collect();
+    others.sort();
+    for replica_set in others {
+        turn.write(Write::ScaleReplicaSet { replica_set, replicas: 0, desired: deployment.replicas });
+    }
 }
 
 /// Deletes the canary's Service once no gateway can be using it any more. True when it is gone.

@@ -75,15 +75,45 @@ pub(super) fn ensure_set(
         return SetState::Changing;
     };
     component.canary_ready = set.available;
-    let is_ours = set.owner_uid.as_deref() == Some(turn.world.rollout.at.uid.as_str());
-    if is_ours && !set.deleting && set.replicas != size {
+    if set.deleting || set.owner_uid.as_deref() != Some(turn.world.rollout.at.uid.as_str()) {
+        // On its way out, or not ours: nothing to build on.
+        return SetState::Starting(0);
+    }
+    if set.replicas != size {
         let (replica_set, desired) = (set.at.clone(), deployment.replicas);
         turn.write(Write::ScaleReplicaSet { replica_set, replicas: size, desired });
-        // Growing must be seen through before traffic follows; what is there already goes on serving.
-        return if set.replicas < size { SetState::Changing } else { SetState::Ready };
+        // Growing must be seen through before traffic follows; of a smaller set what is ready counts.
+        if set.replicas < size {
+            return SetState::Changing;
+        }
     }
     let ready = if set.is_observed { set.available.min(endpoints_of(part, set)) } else { 0 };
     if ready >= size { SetState::Ready } else { SetState::Starting(ready) }
+}
+
+/// Empties ReplicaSets of the Deployment that hold the template which is in it now. They come to be when somebody resumes
+/// the Deployment for a moment: pods that nobody earned. True when there is none with pods; stable then gets its size
+/// back from the Deployment controller.
+pub(super) fn empty_native_twins(turn: &mut Turn<'_>, part: &Part<'_>, deployment: &DeploymentSeen) -> bool {
+    // The only ReplicaSet with pods would be brought back by the Deployment controller.
+    if deployment.updated_replicas == 0 || deployment.has_rolled() || !deployment.paused {
+        return deployment.updated_replicas == 0;
+    }
+    if !part.seen.replica_sets_complete {
+        turn.look(Inquiry::ReplicaSets(part.name.clone()));
+        return false;
+    }
+    let is_twin = |set: &&ReplicaSetSeen| {
+        set.owner_uid.as_ref() == Some(&deployment.at.uid)
+            && set.template_hash == deployment.template_hash
+            && set.replicas > 0
+    };
+    let mut twins: Vec<_> = part.seen.replica_sets.iter().filter(is_twin).map(|set| set.at.clone()).collect();
+    twins.sort();
+    for replica_set in twins {
+        turn.write(Write::ScaleReplicaSet { replica_set, replicas: 0, desired: deployment.replicas });
+    }
+    false
 }
 
 /// Ready endpoints that the canary's Service has of `set`; as many as are available where no Service tells.
@@ -105,7 +135,15 @@ pub(super) fn ensure_canary_service(
         return true;
     };
     match &part.seen.canary_service {
-        Look::Found(service) => !service.deleting,
+        Look::Found(service) => {
+            let is_ours = service.owner_uid.as_deref() == Some(turn.world.rollout.at.uid.as_str());
+            let is_fit = service.selector.get(POD_TEMPLATE_HASH) == Some(&canary.pod_hash);
+            if is_ours && !is_fit && !service.deleting {
+                // It selects other pods than this canary's; a new one takes its place.
+                turn.write(Write::DeleteService { service: service.at.clone() });
+            }
+            is_ours && is_fit && !service.deleting
+        }
         Look::Unknown => {
             turn.look(Inquiry::CanaryService(part.name.clone()));
             false
@@ -255,6 +293,17 @@ fn acceptance_of(kind: RouteKind, name: &str, route: &RouteSeen) -> RoutesState 
         Acceptance::Pending => RoutesState::Pending,
         Acceptance::Refused(why) => RoutesState::Refused(format!("{} {name}: {why}", kind.as_str())),
     }
+}
+
+/// Whether a gateway has had the progress deadline, from the start of the stage, to take a route on the way out of a
+/// run. One that never speaks (it is gone, or refuses everything) must not keep a run or a Rollout from its end.
+pub(super) fn is_overdue(turn: &mut Turn<'_>, component: &ComponentStatus) -> bool {
+    let Some(since) = component.since else { return false };
+    let deadline = after(since, turn.world.rollout.spec.progress_deadline);
+    if turn.now < deadline {
+        turn.wake(deadline);
+    }
+    turn.now >= deadline
 }
 
 /// The state that needs more attention.

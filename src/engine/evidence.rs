@@ -39,7 +39,12 @@ pub(super) fn gates_of<'w>(turn: &Turn<'w>, part: &Part<'w>) -> Vec<&'w Gate> {
 
 /// Starts the proof of a phase whose weight is in force now.
 pub(super) fn begin(turn: &Turn<'_>, component: &mut ComponentStatus, part: &Part<'_>, phase: &Phase) {
-    component.bake = Some(BakeStatus { started_at: turn.now, earned: Span::ZERO, counted_until: None });
+    component.bake = Some(BakeStatus {
+        started_at: turn.now,
+        earned: Span::ZERO,
+        counted_until: None,
+        halted_since: None,
+    });
     component.gates.clear();
     align(turn, component, part, phase);
 }

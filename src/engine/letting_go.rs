@@ -30,6 +30,11 @@ pub(super) fn go_on(turn: &mut Turn<'_>) {
     turn.for_each(rest::let_go_of_workload);
     let is_free = turn.status.components.iter().all(|component| component.workload.is_empty());
     if is_free && !turn.has_writes() && !turn.has_looks() {
+        turn.happen(
+            "",
+            Reason::HandedBack,
+            "the Rollout has let go of everything it had borrowed".to_owned(),
+        );
         turn.write(Write::RemoveFinalizer);
     }
 }

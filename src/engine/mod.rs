@@ -21,6 +21,7 @@ pub mod query;
 pub mod references;
 mod release;
 mod rest;
+mod restart;
 pub mod revision;
 mod rollback;
 pub mod route;

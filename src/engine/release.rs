@@ -82,6 +82,10 @@ fn watch_template(turn: &mut Turn<'_>, component: &ComponentStatus, part: &Part<
         return;
     };
     if deployment.revision == canary.revision {
+        if deployment.has_rolled() {
+            let why = "somebody resumed the Deployment and it rolled by itself: there is no version to go back to";
+            turn.roll_back(Outcome::Superseded, Reason::Superseded, &part.name, why);
+        }
         return;
     }
     if component.stable.as_ref().is_some_and(|stable| stable.revision == deployment.revision) {
@@ -302,8 +306,12 @@ fn mend_routes(
         turn.wake(until);
         return RoutesState::Written;
     }
-    // The first write of a raise is no mending.
-    let is_mending = component.stage != Stage::Raising || component.route_mended_at.is_some();
+    // The first write of a raise, and a retreat of ours, are no mending.
+    let is_mending = if component.stage == Stage::Raising {
+        component.route_mended_at.is_some()
+    } else {
+        component.bake.is_some()
+    };
     if is_mending && turn.is_news(&part.name, Reason::ForeignChange, TELL_EVERY) {
         let message = "somebody else changed the weights of a route: they are put right at most every 10 s. \
                        If Git holds them, exclude the field manager 'palier' there"
@@ -390,7 +398,27 @@ fn bake(
     };
     let is_full = matches!(set, SetState::Ready | SetState::Changing);
     evidence::count(turn, component, part, phase, in_force && is_full);
+    if halts_too_long(turn, component, in_force && is_full) {
+        let why =
+            format!("no progress for {}: {}", turn.world.rollout.spec.progress_deadline, component.message);
+        return turn.roll_back(Outcome::RolledBack, Reason::ProgressDeadlineExceeded, &part.name, &why);
+    }
     earn(turn, component, part, deployment, phase);
+}
+
+/// Whether the weight was out of force, or pods were missing, for longer than the progress deadline.
+fn halts_too_long(turn: &mut Turn<'_>, component: &mut ComponentStatus, is_on: bool) -> bool {
+    let (now, is_paused) = (turn.now, turn.is_paused());
+    let Some(bake) = component.bake.as_mut() else { return false };
+    if is_on || is_paused {
+        bake.halted_since = None;
+        return false;
+    }
+    let deadline = after(*bake.halted_since.get_or_insert(now), turn.world.rollout.spec.progress_deadline);
+    if now < deadline {
+        turn.wake(deadline);
+    }
+    now >= deadline
 }
 
 /// Ends the bake of a phase that is earned.

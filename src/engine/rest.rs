@@ -4,9 +4,11 @@ use crate::api::{
     ComponentStatus, FoundRoute, Interception, ReleasedComponent, Revision, RunIntent, RunStatus, Stage,
 };
 
+use super::borrow;
 use super::checks::{self, Checked};
 use super::plan::{Inquiry, Reason, Write};
 use super::references::references;
+use super::restart;
 use super::revision::pod_hash_of;
 use super::route::Backends;
 use super::turn::{Part, Turn, enter};
@@ -45,7 +47,7 @@ pub(super) fn keep(turn: &mut Turn<'_>) {
             let_go_of_workload(turn, component, part);
         } else if is_sound {
             settle(turn, component, part);
-            if is_candidate(component, part) {
+            if is_candidate(component, part) && is_ready_to_start(turn, component, part) {
                 candidates.push(part.name.clone());
             }
         }
@@ -84,6 +86,9 @@ pub(super) fn let_go_of_workload(turn: &mut Turn<'_>, component: &mut ComponentS
         Look::Unknown | Look::Missing => return forget(component),
     };
     let is_stable = component.stable.as_ref().is_some_and(|stable| stable.revision == deployment.revision);
+    if deployment.paused && deployment.is_intercepted && !is_stable {
+        tell_stays_paused(turn, part);
+    }
     if deployment.paused && is_stable && deployment.is_intercepted {
         return turn.write(Write::PauseDeployment { deployment: deployment.at.clone(), paused: false });
     }
@@ -100,6 +105,18 @@ pub(super) fn let_go_of_workload(turn: &mut Turn<'_>, component: &mut ComponentS
         return;
     }
     forget(component);
+}
+
+/// Once: the label, which goes with it, is still there.
+fn tell_stays_paused(turn: &mut Turn<'_>, part: &Part<'_>) {
+    let message = format!(
+        "the Deployment {} stays paused: it holds a template that was not earned. Put the one that serves back, or accept \
+         it, and then: kubectl rollout resume deployment/{}",
+        part.refs.workload, part.refs.workload
+    );
+    if turn.is_news(&part.name, Reason::HandedBack, Span::seconds(60)) {
+        turn.happen(&part.name, Reason::HandedBack, message);
+    }
 }
 
 fn forget(component: &mut ComponentStatus) {
@@ -144,7 +161,8 @@ fn follow_native_roll(
 ) {
     let is_new_version =
         component.stable.as_ref().is_some_and(|stable| stable.revision != deployment.revision);
-    if is_new_version && deployment.paused {
+    // Paused before its roll: a run is to start. Paused after it, there is nothing left to release.
+    if is_new_version && deployment.paused && !(deployment.has_rolled() && deployment.replicas > 0) {
         return;
     }
     if !deployment.is_complete() {
@@ -225,6 +243,8 @@ pub(super) fn hold_deployment(turn: &mut Turn<'_>, part: &Part<'_>, deployment: 
         );
         turn.happen(&part.name, Reason::ForeignChange, message);
         turn.write(Write::PauseDeployment { deployment: deployment.at.clone(), paused: true });
+    } else {
+        borrow::empty_native_twins(turn, part, deployment);
     }
 }
 
@@ -239,6 +259,21 @@ fn has_new_template(component: &ComponentStatus, part: &Part<'_>) -> bool {
 fn is_candidate(component: &ComponentStatus, part: &Part<'_>) -> bool {
     has_new_template(component, part)
         && part.seen.deployment.found().is_some_and(|deployment| deployment.paused)
+}
+
+/// Whether stable is whole. A Deployment that was paused in the middle of a roll has no version to go back to.
+fn is_ready_to_start(turn: &mut Turn<'_>, component: &ComponentStatus, part: &Part<'_>) -> bool {
+    match restart::is_stable_whole(turn, component, part) {
+        Some(false) => {
+            turn.stall(format!(
+                "spec.components[{}].workloadRef.name: the Deployment {} was paused in the middle of a roll, so there is no \
+                 whole version to go back to: resume it, or put the former template back and resume it",
+                part.name, part.refs.workload
+            ));
+            false
+        }
+        is_whole => is_whole.unwrap_or(false),
+    }
 }
 
 /// Starts a run with the components whose template changed.

@@ -6,7 +6,7 @@ use super::adoption::{is_drained, remove_canary_service};
 use super::borrow::{self, Pin, RoutesState};
 use super::plan::{Inquiry, Write};
 use super::turn::{Part, Turn, enter, takes_part};
-use super::world::{DeploymentSeen, Look};
+use super::world::{DeploymentSeen, Look, ReplicaSetSeen};
 use super::{Weight, ending, rest};
 
 /// One step of every component towards stable.
@@ -76,7 +76,10 @@ fn step(turn: &mut Turn<'_>, component: &mut ComponentStatus, part: &Part<'_>) -
         component.desired_replicas = deployment.replicas;
         hold_pause(turn, component, part, deployment);
     }
-    if borrow::canary_set(component, part).is_some() {
+    // One that belongs to somebody else by now is not ours to end.
+    let is_ours =
+        |set: &&ReplicaSetSeen| set.owner_uid.as_deref() == Some(turn.world.rollout.at.uid.as_str());
+    if borrow::canary_set(component, part).filter(is_ours).is_some() {
         take_traffic_back(turn, component, part, deployment);
         return false;
     }
@@ -84,10 +87,24 @@ fn step(turn: &mut Turn<'_>, component: &mut ComponentStatus, part: &Part<'_>) -
     component.weight = 0;
     // No pod of the canary is left: what was borrowed goes back.
     let routes = borrow::ensure_routes(turn, component, part, Weight::ZERO);
-    let is_free = borrow::ensure_pin(turn, part, &Pin::Free);
-    let is_clean = matches!(routes, RoutesState::InForce | RoutesState::Gone(_))
-        && remove_canary_service(turn, component, part);
+    let is_alone =
+        deployment.is_none_or(|deployment| has_no_rejected_pods(turn, component, part, deployment));
+    let is_free = is_alone && borrow::ensure_pin(turn, part, &Pin::Free);
+    let is_back = matches!(routes, RoutesState::InForce | RoutesState::Gone(_))
+        || (routes != RoutesState::Written && borrow::is_overdue(turn, component));
+    let is_clean = is_back && remove_canary_service(turn, component, part);
     is_free && is_clean && !part_is_unknown(part)
+}
+
+/// Whether no pod of the template in the Deployment would come behind the Service with the end of its pin.
+fn has_no_rejected_pods(
+    turn: &mut Turn<'_>,
+    component: &ComponentStatus,
+    part: &Part<'_>,
+    deployment: &DeploymentSeen,
+) -> bool {
+    let is_stable = component.stable.as_ref().is_some_and(|stable| stable.revision == deployment.revision);
+    is_stable || part.spec.is_none() || deployment.has_rolled() || borrow::empty_native_twins(turn, part, deployment)
 }
 
 fn part_is_unknown(part: &Part<'_>) -> bool {
@@ -102,9 +119,14 @@ fn hold_pause(
     deployment: &DeploymentSeen,
 ) {
     let is_stable = component.stable.as_ref().is_some_and(|stable| stable.revision == deployment.revision);
-    if !is_stable && part.spec.is_some() {
+    if !is_stable && part.spec.is_some() && !deployment.has_rolled() {
         rest::hold_deployment(turn, part, deployment);
     }
+}
+
+fn is_of_stable(component: &ComponentStatus, deployment: Option<&DeploymentSeen>) -> bool {
+    let stable = component.stable.as_ref().map(|stable| &stable.revision);
+    deployment.is_some_and(|deployment| stable == Some(&deployment.revision))
 }
 
 /// Weights to zero and the pin on stable in one go; when that is in force and the drain time is over, the pods go.
@@ -115,7 +137,11 @@ fn take_traffic_back(
     deployment: Option<&DeploymentSeen>,
 ) {
     let stable = component.stable.clone();
+    // What rolled by itself has left no stable pod to pin callers to.
+    let has_rolled = deployment.is_some_and(DeploymentSeen::has_rolled);
+    let has_rolled = has_rolled && !is_of_stable(component, deployment);
     let is_pinned = match (&stable, deployment) {
+        _ if has_rolled => borrow::ensure_pin(turn, part, &Pin::Free),
         // At 100 % callers of the Service are pinned to the canary: back with them, before the routes name it alone.
         (Some(stable), Some(_)) => borrow::ensure_pin(turn, part, &Pin::To(stable)),
         _ => true,
@@ -135,9 +161,12 @@ fn take_traffic_back(
             false
         }
     };
-    let serves_stable =
-        stable.as_ref().is_none_or(|stable| part.is_by_pods() || borrow::serves_only(part, stable, 0));
-    if !is_pinned || !is_back || !serves_stable {
+    let serves_stable = part.is_by_pods()
+        || has_rolled
+        || deployment.is_none()
+        || stable.as_ref().is_none_or(|stable| borrow::serves_only(part, stable, 0));
+    let is_overdue = !is_back && borrow::is_overdue(turn, component);
+    if !is_pinned || !(is_back || is_overdue) || !serves_stable {
         return;
     }
     if !part.is_by_pods() && !is_drained(turn, component) {
@@ -145,10 +174,7 @@ fn take_traffic_back(
         return;
     }
     "the canary's pods end".clone_into(&mut component.message);
-    let is_ours = |owner: &str| owner == turn.world.rollout.at.uid;
-    if let Some(set) = borrow::canary_set(component, part)
-        .filter(|set| !set.deleting && set.owner_uid.as_deref().is_some_and(is_ours))
-    {
+    if let Some(set) = borrow::canary_set(component, part).filter(|set| !set.deleting) {
         turn.write(Write::DeleteReplicaSet { replica_set: set.at.clone() });
     }
 }

@@ -65,6 +65,7 @@ fn lasting(status: &RolloutStatus) -> RolloutStatus {
             gate.value.clear();
             gate.message.clear();
             gate.evaluated_at = None;
+            gate.sampled_at = None;
             gate.passes = 0;
             gate.recent.clear();
         }

@@ -75,6 +75,7 @@ impl<'w> Turn<'w> {
             heal(&mut component.route_mended_at);
             if let Some(bake) = component.bake.as_mut() {
                 bake.started_at = bake.started_at.min(now);
+                heal(&mut bake.halted_since);
                 bake.counted_until = bake.counted_until.filter(|until| *until <= now);
             }
             for gate in &mut component.gates {
@@ -183,7 +184,8 @@ impl<'w> Turn<'w> {
 
     /// Whether nothing of this kind was said of the component in this run for `span`.
     pub fn is_news(&self, component: &str, reason: Reason, span: Span) -> bool {
-        let is_same = |entry: &&TimelineEntry| entry.component == component && entry.reason == reason.as_str();
+        let is_same =
+            |entry: &&TimelineEntry| entry.component == component && entry.reason == reason.as_str();
         let said = self.run().and_then(|run| run.timeline.iter().rev().find(is_same));
         said.is_none_or(|entry| between(entry.at, self.now) >= span)
     }

@@ -144,6 +144,12 @@ pub struct DeploymentSeen {
 }
 
 impl DeploymentSeen {
+    /// Whether every pod of the Deployment's own is of the present template: there is no other version left.
+    #[must_use]
+    pub fn has_rolled(&self) -> bool {
+        self.updated_replicas > 0 && self.updated_replicas == self.total_replicas
+    }
+
     /// Whether the Deployment controller has finished: all pods are of the present template and available.
     #[must_use]
     pub fn is_complete(&self) -> bool {

@@ -6,15 +6,14 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use crate::api::names::{CANARY_SUFFIX, POD_TEMPLATE_HASH};
-use crate::api::{RolloutActionSpec, RolloutSpec, RolloutStatus};
+use crate::api::{RolloutSpec, RolloutStatus, Span};
 use crate::engine::references;
 use crate::engine::revision::{revision_of, template_hash_of};
-use crate::engine::route::Backends;
 use crate::engine::world::{
     Acceptance, ActionSeen, Answered, ComponentSeen, DeploymentSeen, Look, ReplicaSetSeen, RolloutSeen,
     RouteKind, RouteSeen, Seen, ServiceSeen, World,
 };
-use crate::engine::{Inquiry, Weight, Write};
+use crate::engine::{Inquiry, Write};
 
 use super::deployments::{Deployment, ReplicaSet};
 
@@ -45,6 +44,18 @@ pub struct Route {
     pub backends: Vec<Vec<Value>>,
     /// What the gateway says.
     pub acceptance: Acceptance,
+    /// When the gateway last had to look at it.
+    pub changed_at: Option<Timestamp>,
+    /// The backends by which the data plane sends requests now.
+    pub in_effect: Vec<Vec<Value>>,
+}
+
+impl Route {
+    /// It says something new: the gateway has to look at it.
+    pub(super) fn change(&mut self) {
+        self.acceptance = Acceptance::Pending;
+        self.changed_at = None;
+    }
 }
 
 /// A cluster with one Rollout.
@@ -80,6 +91,18 @@ pub struct Cluster {
     pub gateway_accepts: bool,
     /// Images whose pods never become ready.
     pub broken_images: BTreeSet<String>,
+    /// The gateway's words while it refuses routes that name a canary Service.
+    pub gateway_refuses: Option<String>,
+    /// How long a pod takes to become ready, or to end.
+    pub pod_lag: Span,
+    /// How long a gateway takes to accept a route, and again to act by it.
+    pub gateway_lag: Span,
+    /// Other Rollouts that name a component's Deployment, by component.
+    pub claimed_by: BTreeMap<String, String>,
+    /// Pods of other workloads that a component's Service selects, by component.
+    pub foreign_pods: BTreeMap<String, String>,
+    /// Metric sources that may be asked.
+    pub metric_sources: BTreeSet<String>,
     /// Writes accepted so far.
     pub write_count: u64,
     version: u64,
@@ -111,6 +134,12 @@ impl Cluster {
             policy_active: true,
             gateway_accepts: true,
             broken_images: BTreeSet::new(),
+            gateway_refuses: None,
+            pod_lag: Span::ZERO,
+            gateway_lag: Span::ZERO,
+            claimed_by: BTreeMap::new(),
+            foreign_pods: BTreeMap::new(),
+            metric_sources: BTreeSet::from(["default".to_owned()]),
             write_count: 0,
             version: 1,
             next_uid: 1,
@@ -126,52 +155,58 @@ impl Cluster {
         self.services.insert(name.to_owned(), Service { at, selector, rollout_label: None, owner_uid: None });
         let at = self.fresh(name);
         let backends = vec![vec![json!({"name": name, "port": 80})]];
-        self.routes.insert(name.to_owned(), Route { at, backends, acceptance: Acceptance::Accepted });
+        let in_effect = backends.clone();
+        let route =
+            Route { at, backends, acceptance: Acceptance::Accepted, changed_at: Some(self.now), in_effect };
+        self.routes.insert(name.to_owned(), route);
+        let lag = std::mem::take(&mut self.pod_lag);
         self.settle();
+        self.pod_lag = lag;
     }
 
-    /// Somebody pushes another image; the admission policy pauses the Deployment in the same write.
-    pub fn push_image(&mut self, workload: &str, image: &str) {
-        let (policy, version) = (self.policy_active, self.bump());
-        if let Some(deployment) = self.deployments.get_mut(workload) {
-            deployment.push(image, policy);
-            deployment.at.resource_version = version;
-        }
-        self.settle();
-    }
-
-    /// Somebody, or an autoscaler, resizes the Deployment.
-    pub fn scale(&mut self, workload: &str, replicas: i32) {
-        let version = self.bump();
-        if let Some(deployment) = self.deployments.get_mut(workload) {
-            deployment.replicas = replicas;
-            deployment.at.resource_version = version;
-        }
-        self.settle();
-    }
-
-    /// A person acts on the present run.
-    pub fn act(&mut self, action: RolloutActionSpec) {
-        let uid = self.fresh("action").uid;
-        self.actions.push(ActionSeen { uid, created_at: self.now, action });
-    }
-
-    /// Puts a route back to what it said at first, as a GitOps tool does.
-    pub fn reapply_route(&mut self, name: &str) {
-        let version = self.bump();
-        if let Some(route) = self.routes.get_mut(name) {
-            route.backends = vec![vec![json!({"name": name, "port": 80})]];
-            route.at.resource_version = version;
-            route.acceptance = Acceptance::Pending;
-        }
-    }
-
-    /// Lets the controllers of the cluster come to rest: Deployments, ReplicaSets, endpoints, the gateway.
+    /// Lets the controllers of the cluster do what is due: Deployments, ReplicaSets, endpoints, the gateway.
     pub fn settle(&mut self) {
         super::deployments::settle(self);
-        for route in self.routes.values_mut().filter(|_| self.gateway_accepts) {
+        let (now, accepts, refuses) = (self.now, self.gateway_accepts, self.gateway_refuses.clone());
+        let (accept_at, act_at) =
+            (self.gateway_lag, self.gateway_lag.as_signed() + self.gateway_lag.as_signed());
+        for route in self.routes.values_mut().filter(|_| accepts) {
+            let since = *route.changed_at.get_or_insert(now);
+            let waited = now.duration_since(since);
+            if waited < accept_at.as_signed() && waited >= jiff::SignedDuration::ZERO {
+                continue;
+            }
+            let names_canary = route
+                .backends
+                .iter()
+                .flatten()
+                .any(|b| b["name"].as_str().is_some_and(|n| n.ends_with(CANARY_SUFFIX)));
+            if let Some(why) = refuses.clone().filter(|_| names_canary) {
+                route.acceptance = Acceptance::Refused(why);
+                continue;
+            }
             route.acceptance = Acceptance::Accepted;
+            if waited >= act_at || waited < jiff::SignedDuration::ZERO {
+                route.in_effect.clone_from(&route.backends);
+            }
         }
+    }
+
+    /// When something happens by itself next: pods become ready or end, a gateway looks at a route or acts by it.
+    #[must_use]
+    pub fn next_change(&self) -> Option<Timestamp> {
+        let pods = self.sets.values().flat_map(|set| [set.ready_at, set.gone_at]).flatten();
+        let later = |at: Timestamp, times: i32| at.checked_add(self.gateway_lag.as_signed() * times).ok();
+        let routes =
+            self.routes.values().filter(|route| self.gateway_accepts && route.in_effect != route.backends);
+        let routes =
+            routes.filter_map(|route| route.changed_at).flat_map(|at| [later(at, 1), later(at, 2)]).flatten();
+        pods.chain(routes).filter(|at| *at > self.now).min()
+    }
+
+    /// Now and `span` more.
+    pub(super) fn in_a_while(&self, span: Span) -> Timestamp {
+        self.now.checked_add(span.as_signed()).unwrap_or(self.now)
     }
 
     /// A new version for an object that changes.
@@ -186,11 +221,17 @@ impl Cluster {
         Seen { name: name.to_owned(), uid, resource_version: self.bump() }
     }
 
-    /// Stores a status if the Rollout is there.
-    pub fn store_status(&mut self, status: RolloutStatus) {
+    /// Stores a status, unless another one was stored since the one that `seen` grew from.
+    pub fn store_status(&mut self, seen: &RolloutStatus, status: RolloutStatus) -> Result<(), Conflict> {
+        let is_latest =
+            seen.checkpointed_at == self.status.checkpointed_at && seen.epoch == self.status.epoch;
+        if !is_latest || (self.deleting && !self.has_finalizer) {
+            return Err(Conflict("the Rollout is another version".to_owned()));
+        }
         self.write_count += 1;
         self.bump();
         self.status = status;
+        Ok(())
     }
 
     /// What the controller sees. `looked` says which live reads were made; what is labelled is seen without.
@@ -221,16 +262,15 @@ impl Cluster {
                     look_deployment,
                     deployment.map(|deployment| self.deployment_seen(deployment)),
                 ),
-                claimed_by: None,
+                claimed_by: self.claimed_by.get(&name).cloned(),
                 replica_sets: sets.map(ReplicaSet::seen).collect::<Vec<ReplicaSetSeen>>(),
                 replica_sets_complete: all_sets,
                 service: service(refs.service.as_ref(), Inquiry::Service(name.clone())),
                 canary_service: service(refs.canary_service().as_ref(), Inquiry::CanaryService(name.clone())),
-                foreign_pod: if looked.contains(&Inquiry::ForeignPod(name.clone())) {
-                    Look::Missing
-                } else {
-                    Look::Unknown
-                },
+                foreign_pod: look(
+                    looked.contains(&Inquiry::ForeignPod(name.clone())),
+                    self.foreign_pods.get(&name).cloned(),
+                ),
                 routes: refs
                     .routes
                     .iter()
@@ -258,7 +298,7 @@ impl Cluster {
             answers,
             asking: BTreeSet::new(),
             epoch,
-            metric_sources: BTreeSet::from(["default".to_owned()]),
+            metric_sources: self.metric_sources.clone(),
             policy_active: self.policy_active,
         }
     }
@@ -279,6 +319,7 @@ impl Cluster {
             rollout_label: deployment.rollout_label.clone(),
             paused: deployment.paused,
             is_intercepted: deployment.is_intercepted,
+            recreates: deployment.recreates,
             replicas: deployment.replicas,
             selector: BTreeMap::from([("app".to_owned(), deployment.at.name.clone())]),
             template_labels: BTreeMap::from([("app".to_owned(), deployment.at.name.clone())]),
@@ -318,40 +359,9 @@ impl Cluster {
         ready.filter(|(_, available)| *available > 0).collect()
     }
 
-    /// The share of a workload's traffic on pods of each image, as route and Services say: (image, per cent).
-    /// `None` as image stands for requests that reach no ready pod.
-    #[must_use]
-    pub fn shares(&self, workload: &str) -> BTreeMap<Option<String>, f64> {
-        let mut shares = BTreeMap::new();
-        let Some(route) = self.routes.get(workload) else { return shares };
-        let canary = format!("{workload}{CANARY_SUFFIX}");
-        let backends = Backends { namespace: "shop", stable: workload, canary: &canary };
-        let weight = backends.weight(&route.backends);
-        for (service, weight) in [(workload, weight.rest()), (canary.as_str(), weight)] {
-            self.add_share(&mut shares, service, weight);
-        }
-        shares
-    }
-
-    fn add_share(&self, shares: &mut BTreeMap<Option<String>, f64>, service: &str, weight: Weight) {
-        if weight.is_zero() {
-            return;
-        }
-        let share = f64::from(weight.percent());
-        let ready = self.services.get(service).map(|service| self.ready_behind(service)).unwrap_or_default();
-        let pods: i32 = ready.values().sum();
-        if pods == 0 {
-            *shares.entry(None).or_default() += share;
-        }
-        for (set, count) in ready {
-            let image = self.sets.get(&set).map(|set| set.image.clone());
-            *shares.entry(image).or_default() += share * f64::from(count) / f64::from(pods);
-        }
-    }
-
     /// Carries out one write, if its preconditions hold.
     pub fn apply(&mut self, write: &Write) -> Result<(), Conflict> {
-        super::drive::apply(self, write)?;
+        super::writes::apply(self, write)?;
         self.write_count += 1;
         Ok(())
     }

@@ -4,8 +4,10 @@
 //! newest one is saturated the others go to zero; with several active ones it scales in proportion
 //! (`k8s.io/kubernetes/pkg/controller/deployment/sync.go`). Rolling is instant here.
 
+use jiff::Timestamp;
 use serde_json::{Value, json};
 
+use crate::api::names::RESTARTED_AT;
 use crate::engine::revision::{revision_of, template_hash_of};
 use crate::engine::world::{ReplicaSetSeen, Seen};
 
@@ -26,6 +28,10 @@ pub struct Deployment {
     pub is_intercepted: bool,
     /// Our label.
     pub rollout_label: Option<String>,
+    /// The restart annotation of its pod template.
+    pub restarted_at: Option<String>,
+    /// Whether its strategy is Recreate.
+    pub recreates: bool,
 }
 
 impl Deployment {
@@ -37,13 +43,19 @@ impl Deployment {
             paused: false,
             is_intercepted: false,
             rollout_label: None,
+            restarted_at: None,
+            recreates: false,
         }
     }
 
     /// The pod template.
     #[must_use]
     pub fn template(&self) -> Value {
-        json!({"metadata": {"labels": {"app": self.at.name}}, "spec": {"containers": [{"image": self.image}]}})
+        let mut template = json!({"metadata": {"labels": {"app": self.at.name}}, "spec": {"containers": [{"image": self.image}]}});
+        if let Some(at) = &self.restarted_at {
+            template["metadata"]["annotations"] = json!({ RESTARTED_AT: at });
+        }
+        template
     }
 
     pub(super) fn push(&mut self, image: &str, policy_active: bool) {
@@ -51,6 +63,7 @@ impl Deployment {
             return;
         }
         image.clone_into(&mut self.image);
+        // A pause by hand stays one.
         if policy_active && self.rollout_label.is_some() && !self.paused {
             (self.paused, self.is_intercepted) = (true, true);
         }
@@ -82,6 +95,10 @@ pub struct ReplicaSet {
     pub desired: Option<i32>,
     /// Pods that are available.
     pub available: i32,
+    /// When pods that start now become ready.
+    pub ready_at: Option<Timestamp>,
+    /// When it is gone, once it is being deleted.
+    pub gone_at: Option<Timestamp>,
 }
 
 impl ReplicaSet {
@@ -94,7 +111,7 @@ impl ReplicaSet {
     pub(super) fn seen(&self) -> ReplicaSetSeen {
         ReplicaSetSeen {
             at: self.at.clone(),
-            deleting: false,
+            deleting: self.gone_at.is_some(),
             is_labelled: self.is_labelled,
             owner_uid: self.owner_uid.clone(),
             pod_hash: self.pod_hash.clone(),
@@ -110,10 +127,12 @@ impl ReplicaSet {
     }
 }
 
-/// Brings every Deployment and ReplicaSet to rest.
+/// Lets every Deployment and ReplicaSet do what is due.
 pub(super) fn settle(cluster: &mut Cluster) {
+    let now = cluster.now;
+    cluster.sets.retain(|_, set| set.gone_at.is_none_or(|at| at > now));
     for name in cluster.deployments.keys().cloned().collect::<Vec<_>>() {
-        // Twice: what the first pass scales may saturate a set for the second.
+        // More than once: what the first pass scales may saturate a set for the second.
         for _ in 0..3 {
             start_pods(cluster);
             let Some(deployment) = cluster.deployments.get(&name).cloned() else { continue };
@@ -124,16 +143,22 @@ pub(super) fn settle(cluster: &mut Cluster) {
     start_pods(cluster);
 }
 
+/// Pods that are not wanted end at once, new ones become ready after the cluster's lag, those of a broken image never.
 fn start_pods(cluster: &mut Cluster) {
-    let changed: Vec<(String, i32)> = cluster
-        .sets
-        .values()
-        .map(|set| (set, if cluster.broken_images.contains(&set.image) { 0 } else { set.replicas }))
-        .filter(|(set, available)| set.available != *available)
-        .map(|(set, available)| (set.at.name.clone(), available))
-        .collect();
-    for (name, available) in changed {
-        change(cluster, &name, |set| set.available = available);
+    let (now, ready_at) = (cluster.now, cluster.in_a_while(cluster.pod_lag));
+    let lags = !cluster.pod_lag.is_zero();
+    for name in cluster.sets.keys().cloned().collect::<Vec<_>>() {
+        let Some(set) = cluster.sets.get(&name) else { continue };
+        let wanted = if cluster.broken_images.contains(&set.image) { 0 } else { set.replicas };
+        let is_due = !lags || set.ready_at.is_some_and(|at| at <= now);
+        if wanted > set.available && !is_due {
+            if let Some(set) = cluster.sets.get_mut(&name) {
+                // A clock that was set back must not make pods slower.
+                set.ready_at = Some(set.ready_at.map_or(ready_at, |at| at.min(ready_at)));
+            }
+        } else if wanted != set.available {
+            change(cluster, &name, |set| (set.available, set.ready_at) = (wanted, None));
+        }
     }
 }
 
@@ -146,14 +171,16 @@ fn change(cluster: &mut Cluster, name: &str, edit: impl FnOnce(&mut ReplicaSet))
 }
 
 fn adopt(cluster: &mut Cluster, deployment: &Deployment) {
-    let is_orphan = |set: &&ReplicaSet| set.app == deployment.at.name && set.owner_uid.is_none();
+    let is_orphan =
+        |set: &&ReplicaSet| set.app == deployment.at.name && set.owner_uid.is_none() && set.gone_at.is_none();
     for name in cluster.sets.values().filter(is_orphan).map(|set| set.at.name.clone()).collect::<Vec<_>>() {
         change(cluster, &name, |set| set.owner_uid = Some(deployment.at.uid.clone()));
     }
 }
 
 fn owned(cluster: &Cluster, deployment: &Deployment) -> Vec<ReplicaSet> {
-    let is_owned = |set: &&ReplicaSet| set.owner_uid.as_ref() == Some(&deployment.at.uid);
+    let is_owned =
+        |set: &&ReplicaSet| set.owner_uid.as_ref() == Some(&deployment.at.uid) && set.gone_at.is_none();
     cluster.sets.values().filter(is_owned).cloned().collect()
 }
 
@@ -175,13 +202,20 @@ fn roll(cluster: &mut Cluster, deployment: &Deployment) {
             replicas: 0,
             desired: None,
             available: 0,
+            ready_at: None,
+            gone_at: None,
         };
         cluster.sets.insert(name.clone(), set);
         name.clone()
     });
-    for set in owned(cluster, deployment) {
-        let wanted = if set.at.name == newest { deployment.replicas } else { 0 };
-        scale(cluster, &set, wanted, deployment.replicas);
+    if let Some(set) = cluster.sets.get(&newest).cloned() {
+        scale(cluster, &set, deployment.replicas, deployment.replicas);
+    }
+    start_pods(cluster);
+    // The former pods end once the new ones are there.
+    let is_up = cluster.sets.get(&newest).is_some_and(|set| set.available >= deployment.replicas);
+    for set in owned(cluster, deployment).iter().filter(|set| is_up && set.at.name != newest) {
+        scale(cluster, set, 0, deployment.replicas);
     }
 }
 
@@ -209,9 +243,11 @@ fn scale_paused(cluster: &mut Cluster, deployment: &Deployment) {
     }
     let surge = (deployment.replicas + 3) / 4;
     let (total, allowed) = (active.iter().map(|set| set.replicas).sum::<i32>(), deployment.replicas + surge);
-    if total > allowed {
+    if total != allowed && active.iter().any(|set| set.desired != Some(deployment.replicas))
+        || total > allowed
+    {
         for set in active {
-            scale(cluster, set, set.replicas * allowed / total, deployment.replicas);
+            scale(cluster, set, (set.replicas * allowed / total).max(1), deployment.replicas);
         }
     }
 }

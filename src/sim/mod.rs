@@ -6,6 +6,8 @@
 pub mod cluster;
 pub mod deployments;
 pub mod drive;
+mod events;
+mod writes;
 
 pub use cluster::{Cluster, Conflict};
-pub use drive::{Drive, Stop};
+pub use drive::{Drive, Reply, Stop};

@@ -110,4 +110,5 @@ fn one_line_says_all_that_matters() {
         "Baking, run 7, phase 2/3 half, traffic 50%, gates 3/3: Every gate passes at 50 %."
     );
     assert_eq!(status_line(&rollout("idle")), "Idle: Nothing to release.");
+    assert_eq!(status_line(&Rollout { status: None, ..rollout("idle") }), "Not seen yet");
 }

@@ -13,6 +13,7 @@
 //! uses it has a `main` of its own (`harness = false`) and calls [`enter`] before anything else, before it starts a thread.
 
 #![allow(dead_code, reason = "every target that includes the lab uses a part of it")]
+#![allow(clippy::disallowed_methods, reason = "real processes take real time")]
 #![allow(clippy::print_stderr, reason = "the lab speaks to the person at the terminal")]
 #![allow(unused_imports, reason = "the same is true of its names")]
 

@@ -2,3 +2,5 @@
 
 mod examples;
 mod fixtures;
+mod monitors;
+mod properties;

@@ -1,6 +1,8 @@
 //! The chart on a real API server: what it renders is accepted, its policies hold, and manifests with a mistake are
 //! refused with the words that they promise.
 
+#![allow(clippy::print_stderr, reason = "there is no harness yet that could speak")]
+
 #[path = "../lab/mod.rs"]
 mod lab;
 

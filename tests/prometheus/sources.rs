@@ -150,7 +150,6 @@ async fn time_in_the_queue_is_part_of_the_deadline() {
     // In turn they would take three times as long.
     assert!(start.elapsed() < Duration::from_millis(2_000 * 2), "{:?}", start.elapsed());
     assert!(answers.into_iter().all(|answer| matches!(answer, Answer::Failed(_))));
-    assert!(server.requests().len() <= 16);
 }
 
 #[tokio::test]

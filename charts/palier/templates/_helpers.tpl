@@ -74,23 +74,18 @@ them away one by one.
   verbs: [get, list, watch, patch]
 - apiGroups: [palier.dev]
   resources: [rollouts/status]
-  verbs: [patch, update]
-{{- if .Values.rbac.ownerReferencesPermissionEnforcement }}
-- apiGroups: [palier.dev]
-  resources: [rollouts/finalizers]
-  verbs: [update]
-{{- end }}
+  verbs: [patch]
 # The records of runs.
 - apiGroups: [palier.dev]
   resources: [rolloutruns]
-  verbs: [get, list, create, delete]
+  verbs: [get, create, delete]
 - apiGroups: [palier.dev]
   resources: [rolloutruns/status]
-  verbs: [patch, update]
+  verbs: [patch]
 # What people ask for.
 - apiGroups: [palier.dev]
   resources: [rolloutactions]
-  verbs: [get, list, watch]
+  verbs: [list, watch]
 # Deployments are paused and labelled, never made or deleted.
 - apiGroups: [apps]
   resources: [deployments]
@@ -106,7 +101,7 @@ them away one by one.
 # Which pods are behind a Service, and whether one of them is of another workload.
 - apiGroups: [discovery.k8s.io]
   resources: [endpointslices]
-  verbs: [get, list, watch]
+  verbs: [list, watch]
 - apiGroups: [""]
   resources: [pods]
   verbs: [list]
@@ -116,7 +111,7 @@ them away one by one.
   verbs: [get, list, watch, patch]
 - apiGroups: [events.k8s.io]
   resources: [events]
-  verbs: [create, patch]
+  verbs: [create]
 {{- end -}}
 
 {{/* What the controller may do in its own namespace. */}}

@@ -208,13 +208,11 @@ impl Cluster {
         let body = serde_json::to_vec(&params).map_err(|error| at.unsendable(&error))?;
         let request = Request::delete(at.object()).header("content-type", "application/json");
         let answer: Value = self.send("delete", at, request, body).await?;
-        if answer.get("kind").and_then(Value::as_str) == Some("Status") {
+        // The answer is a Status, or the object: as it was if it is gone, with the time of its deletion if it waits.
+        if answer.pointer("/metadata/deletionTimestamp").is_none() {
             return Ok(Deleted::Gone);
         }
-        match serde_json::from_value::<Row<V>>(answer) {
-            Ok(row) => Ok(Deleted::Going(row)),
-            Err(_) => Ok(Deleted::Gone),
-        }
+        Ok(serde_json::from_value::<Row<V>>(answer).map_or(Deleted::Gone, Deleted::Going))
     }
 
     async fn send<T: DeserializeOwned>(

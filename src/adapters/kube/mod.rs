@@ -14,6 +14,8 @@ pub mod lease;
 pub mod policy;
 pub mod reads;
 pub mod row;
+#[cfg(test)]
+pub mod scripted;
 pub mod secrets;
 pub mod store;
 pub mod stores;

@@ -13,6 +13,7 @@ use jiff::Timestamp;
 use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::Resource;
+use serde::de::Error as _;
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
@@ -161,6 +162,9 @@ impl<V> Row<V> {
 impl<'de, V: View> Deserialize<'de> for Row<V> {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
         let whole = Whole::deserialize(from)?;
+        if whole.metadata.name.is_empty() || whole.metadata.uid.is_empty() {
+            return Err(D::Error::custom("an object without a name or a uid"));
+        }
         let meta = ObjectMeta {
             name: Some(whole.metadata.name.clone()),
             namespace: Some(whole.metadata.namespace.clone()).filter(|it| !it.is_empty()),

@@ -23,7 +23,7 @@ pub(super) fn draw(
     limits: &BTreeMap<&str, &Gate>,
 ) {
     title(page, component);
-    if component.canary.is_some() && component.stage != Stage::Idle {
+    if component.canary.is_some() && !matches!(component.stage, Stage::Idle | Stage::RolledBack) {
         stage(page, frame, component);
         traffic(page, component);
         pods(page, component);
@@ -55,7 +55,7 @@ fn title(page: &mut Page, component: &ComponentStatus) {
     let line = page.line().put(Ink::Strong, &text::clean(&component.name));
     let rejected = component.rejected.as_deref().map(|revision| text::cut(&text::clean(revision), REVISION));
     let line = match (stable, canary, rejected) {
-        (Some(stable), _, Some(rejected)) if component.stage != Stage::Preparing => {
+        (Some(stable), _, Some(rejected)) => {
             let words = format!("{stable} serves, {rejected} is rejected");
             line.put_right(page.width, Ink::Plain, &words)
         }
@@ -132,10 +132,11 @@ fn traffic(page: &mut Page, component: &ComponentStatus) {
     let line = bar(row(page, "traffic"), Ink::Good, weight)
         .put(Ink::Plain, &format!("  {weight:>3} % canary, {} % stable", 100 - weight));
     let target = component.target_weight;
-    let line = if target == component.weight {
-        line
-    } else {
-        line.put(Ink::Busy, &format!(", going to {target} %"))
+    let line = match component.stage {
+        _ if target == component.weight => line,
+        // Without a route the share is one of whole pods, and rarely what was asked for.
+        Stage::Baking | Stage::Baked => line.put(Ink::Dim, &format!(", {target} % asked for")),
+        _ => line.put(Ink::Busy, &format!(", going to {target} %")),
     };
     page.push(line);
 }

@@ -73,7 +73,7 @@ pub fn render_status(rollout: &Rollout, now: Timestamp, width: usize, style: Sty
 /// One line for logs and pipes: state, phase, traffic, gates and message, without anything that changes by itself.
 #[must_use]
 pub fn status_line(rollout: &Rollout) -> String {
-    let status = rollout.status.clone().unwrap_or_default();
+    let Some(status) = rollout.status.clone() else { return "Not seen yet".to_owned() };
     let mut parts = vec![words::state(status.state).0.to_owned()];
     if let Some(run) = &status.run {
         parts.push(format!("run {}", run.number));

@@ -34,3 +34,6 @@ fn texts(value: &Value, pointer: &str) -> BTreeMap<String, String> {
 fn text<'a>(value: &'a Value, pointer: &str) -> Option<&'a str> {
     value.pointer(pointer).and_then(Value::as_str)
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,237 @@
+//! What must hold on every committed state of the cluster. The monitors look at the cluster and at a ledger of what the
+//! metric server said, never at what the planner says of itself.
+
+use std::collections::BTreeMap;
+
+use jiff::{SignedDuration, Timestamp};
+use palier::api::names::POD_TEMPLATE_HASH;
+use palier::api::{OnFailure, RunIntent};
+use palier::engine::route::Backends;
+use palier::engine::world::Acceptance;
+use palier::sim::Cluster;
+
+/// What an answer proves, in the eyes of the test.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Proof {
+    Pass,
+    Fail,
+    Nothing,
+}
+
+/// One answer that was delivered.
+#[derive(Clone, Debug)]
+pub struct Entry {
+    pub component: String,
+    pub gate: String,
+    pub at: Timestamp,
+    pub proof: Proof,
+}
+
+/// What the monitors remember of one component.
+#[derive(Clone, Debug, Default)]
+struct Memory {
+    weight: i32,
+    highest: i32,
+    in_force: BTreeMap<i32, Timestamp>,
+    unserved_since: Option<Timestamp>,
+}
+
+#[derive(Default)]
+pub struct Monitors {
+    pub ledger: Vec<Entry>,
+    /// Runs of which a person ended a phase.
+    pub promoted: Vec<i64>,
+    /// The clock jumped: times prove nothing any more.
+    pub has_jumped: bool,
+    pub raises: u32,
+    run: i64,
+    memory: BTreeMap<String, Memory>,
+}
+
+/// The weight that a component's route says, and whether it is accepted.
+pub fn weight_of(cluster: &Cluster, workload: &str) -> (i32, bool) {
+    let canary = format!("{workload}-canary");
+    let backends = Backends { namespace: "shop", stable: workload, canary: &canary };
+    cluster.routes.get(workload).map_or((0, true), |route| {
+        (backends.weight(&route.backends).percent(), route.acceptance == Acceptance::Accepted)
+    })
+}
+
+impl Monitors {
+    /// Somebody else changed a route: what it says now is not ours.
+    pub fn forgive_weight(&mut self, cluster: &Cluster, workload: &str) {
+        self.memory.entry(workload.to_owned()).or_default().weight = weight_of(cluster, workload).0;
+    }
+
+    /// Looks at one committed state.
+    pub fn look(&mut self, cluster: &Cluster) {
+        let run = cluster.status.run.as_ref().map_or(0, |run| run.number);
+        if run != self.run {
+            self.run = run;
+            for (workload, memory) in &mut self.memory {
+                let said = weight_of(cluster, workload).0;
+                // P24: what was not measured inherits no traffic.
+                assert_eq!(said, 0, "run {run} starts with {said} % of {workload} on a canary");
+                (memory.highest, memory.in_force) = (0, BTreeMap::new());
+            }
+        }
+        for component in &cluster.spec.components {
+            let workload = &component.workload_ref.name;
+            if component.traffic.is_none() || !cluster.routes.contains_key(workload) {
+                continue;
+            }
+            let memory = self.memory.entry(workload.clone()).or_default().clone();
+            self.look_at_weight(cluster, &component.name, workload, &memory);
+            self.look_at_callers(cluster, workload);
+        }
+    }
+
+    fn look_at_weight(&mut self, cluster: &Cluster, component: &str, workload: &str, before: &Memory) {
+        check_sums(cluster, workload);
+        let (weight, is_accepted) = weight_of(cluster, workload);
+        if weight > before.weight {
+            self.raises += 1;
+            let context = format!("{workload} from {} to {weight} % at {}", before.weight, cluster.now);
+            let run = cluster.status.run.as_ref().expect("a raise belongs to a run");
+            // P8: a rollback never gives more.
+            assert!(
+                run.intent != RunIntent::RollBack && run.ended_at.is_none(),
+                "raised on the way back: {context}"
+            );
+            check_need(cluster, workload, weight, &context);
+            if weight > before.highest {
+                // P28.
+                assert!(!run.paused, "raised under a pause: {context}");
+                self.check_proof(cluster, component, (before, weight), &context);
+            }
+        }
+        let memory = self.memory.get_mut(workload).expect("just looked up");
+        memory.weight = weight;
+        memory.highest = memory.highest.max(weight);
+        if is_accepted && weight > 0 {
+            memory.in_force.entry(weight).or_insert(cluster.now);
+        }
+    }
+
+    /// P3, P4: the raise goes to the next declared weight, and the phase before it was proven.
+    fn check_proof(
+        &self,
+        cluster: &Cluster,
+        component: &str,
+        (before, weight): (&Memory, i32),
+        context: &str,
+    ) {
+        if self.promoted.contains(&self.run) {
+            return;
+        }
+        let phases = &cluster.spec.phases;
+        let index = phases.iter().position(|phase| phase.traffic == weight);
+        let index = index.unwrap_or_else(|| panic!("not a declared weight: {context}"));
+        let Some(last) = index.checked_sub(1).map(|last| &phases[last]) else { return };
+        let since = before.in_force.get(&last.traffic);
+        let since = *since.unwrap_or_else(|| panic!("a phase was skipped: {context}"));
+        let own = cluster.spec.components.iter().filter(|c| c.name == component).flat_map(|c| &c.gates);
+        let gates: Vec<_> = cluster
+            .spec
+            .gates
+            .iter()
+            .chain(own)
+            .filter(|gate| gate.on_failure != OnFailure::Notify)
+            .collect();
+        let names: Vec<&str> = gates.iter().map(|gate| gate.name.as_str()).collect();
+        let entries: Vec<&Entry> = self
+            .ledger
+            .iter()
+            .filter(|e| e.component == component && e.at >= since && names.contains(&e.gate.as_str()))
+            .collect();
+        for gate in &gates {
+            let mine: Vec<_> = entries.iter().filter(|e| e.gate == gate.name).collect();
+            let passes = mine.iter().filter(|e| e.proof == Proof::Pass).count();
+            assert!(
+                passes >= gate.min_evaluations as usize,
+                "{} passed {passes} times: {context}",
+                gate.name
+            );
+            let latest = mine.last().map(|e| e.proof);
+            assert_eq!(latest, Some(Proof::Pass), "{} did not pass last: {context}", gate.name);
+        }
+        if !self.has_jumped {
+            let bake = SignedDuration::from_millis(last.bake_time.as_millis());
+            let clean = if gates.is_empty() {
+                cluster.now.duration_since(since)
+            } else {
+                clean_time(&entries, &names)
+            };
+            assert!(clean >= bake, "only {clean:#} of {bake:#} are proven: {context}\n{entries:#?}");
+        }
+    }
+
+    /// P2: nobody is sent to a Service without ready pods while the other side has some, but for the time of a reaction.
+    fn look_at_callers(&mut self, cluster: &Cluster, workload: &str) {
+        let shares = cluster.shares(workload);
+        let lost = shares.get(&None).copied().unwrap_or(0.0);
+        let has_pods = cluster.sets.values().any(|set| set.app == workload && set.available > 0);
+        let memory = self.memory.entry(workload.to_owned()).or_default();
+        if lost == 0.0 || !has_pods || !cluster.gateway_accepts || self.has_jumped {
+            memory.unserved_since = None;
+            return;
+        }
+        let since = *memory.unserved_since.get_or_insert(cluster.now);
+        let lag = SignedDuration::from_millis(cluster.gateway_lag.as_millis() * 4 + 15_000);
+        assert!(
+            cluster.now.duration_since(since) <= lag,
+            "{lost} % of {workload} unserved since {since}: {shares:?}"
+        );
+    }
+}
+
+/// P1.
+fn check_sums(cluster: &Cluster, workload: &str) {
+    for rule in &cluster.routes[workload].backends {
+        let weights: Vec<i64> = rule.iter().filter_map(|backend| backend["weight"].as_i64()).collect();
+        if rule.len() > 1 {
+            assert_eq!(weights.iter().sum::<i64>(), 100, "{rule:?}");
+            assert!(weights.iter().all(|weight| (0..=100).contains(weight)), "{rule:?}");
+        }
+    }
+}
+
+/// P2 at the moment of a raise: the canary has the pods for it.
+fn check_need(cluster: &Cluster, workload: &str, weight: i32, context: &str) {
+    let desired = cluster.deployments.get(workload).map_or(0, |deployment| deployment.replicas);
+    let need = ((desired * weight + 99) / 100).max(1);
+    let service = &cluster.services[&format!("{workload}-canary")];
+    let ready: i32 = cluster.ready_behind(service).values().sum();
+    assert!(ready >= need, "{ready} of {need} pods: {context}");
+    let pin = cluster.services[workload].selector.get(POD_TEMPLATE_HASH);
+    assert!(pin.is_some(), "callers are not pinned: {context}");
+}
+
+/// Time in which every gate's latest answer was a pass. What lies between a pass and a later failure is not in it.
+fn clean_time(entries: &[&Entry], gates: &[&str]) -> SignedDuration {
+    let mut latest: BTreeMap<&str, &Entry> = BTreeMap::new();
+    let (mut clean, mut from) = (SignedDuration::ZERO, None::<Timestamp>);
+    for entry in entries {
+        if entry.proof == Proof::Pass {
+            latest.insert(&entry.gate, entry);
+        } else {
+            latest.remove(entry.gate.as_str());
+            from = None;
+            continue;
+        }
+        if latest.len() < gates.len() {
+            continue;
+        }
+        // Known clean until the oldest of the latest passes.
+        let until = latest.values().map(|entry| entry.at).min().expect("every gate has one");
+        match from {
+            None => from = Some(entry.at),
+            Some(start) if until > start => {
+                clean += until.duration_since(start);
+                from = Some(until);
+            }
+            Some(_) => {}
+        }
+    }
+    clean
+}
