@@ -74,13 +74,20 @@ impl Context {
 pub struct NotLeading;
 
 /// Whether the admission policy that pauses changed Deployments is in force, as it was last looked up.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Policy {
+    may_look: bool,
     seen: Mutex<Option<(Instant, bool)>>,
     looking: tokio::sync::Mutex<()>,
 }
 
 impl Policy {
+    /// Nothing is known yet. Without `may_look` nothing is ever asked: in namespaced mode there is no right to.
+    #[must_use]
+    pub fn new(may_look: bool) -> Self {
+        Self { may_look, seen: Mutex::default(), looking: tokio::sync::Mutex::default() }
+    }
+
     /// What was last looked up; not in force before that.
     #[must_use]
     pub fn is_in_force(&self) -> bool {
@@ -103,7 +110,7 @@ impl Policy {
     /// Looks again if the last look is older than a minute.
     pub async fn refresh(&self, cluster: &Cluster) {
         let _turn = self.looking.lock().await;
-        if !self.is_old() {
+        if !self.may_look || !self.is_old() {
             return;
         }
         let is_in_force = policy::is_in_force(cluster).await;

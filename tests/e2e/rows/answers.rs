@@ -36,7 +36,7 @@ pub async fn row04_too_many_requests(scene: Arc<Scene>) -> Result<()> {
 }
 
 pub async fn row04_two_series(scene: Arc<Scene>) -> Result<()> {
-    holds_and_goes_on(&scene, Mood::TwoSeries, Verdict::Error).await
+    holds_and_goes_on(&scene, Mood::TwoSeries, Verdict::NoData).await
 }
 
 /// A shop with one phase before the last, whose gate asks a metric server with a mood of its own.
@@ -127,6 +127,9 @@ pub async fn row04_abort_without_answers(scene: Arc<Scene>) -> Result<()> {
     let why = ended.run.map(|run| run.reason).unwrap_or_default();
     ensure!(why.contains("nothing to see"), "the reason is not told: {why}");
     nobody_noticed(&scene, &visitors.stop().await)?;
-    let wanted = shop.found[0].clone().with_image(&crate::world::given::image("v2"));
-    wanted.is_kept(&shop.look().await?[0], Apart::FromTheLabelAndThePause)
+    shop.until_as(
+        &shop.found[0].clone().with_image(&crate::world::given::image("v2")),
+        Apart::FromTheLabelAndThePause,
+    )
+    .await
 }

@@ -89,7 +89,7 @@ pub async fn row02_rejected_template_waits(scene: Arc<Scene>) -> Result<()> {
     })
     .await?;
     shop.serves(shop.workload(), "v1").await?;
-    shop.found[0].is_kept(&shop.look().await?[0], Apart::FromTheLabel)?;
+    shop.until_as(&shop.found[0], Apart::FromTheLabel).await?;
     nobody_was_lost(&scene, &visitors.stop().await)
 }
 
@@ -109,8 +109,7 @@ async fn goes_back_at_ten(scene: &Scene, shop: &Shop, tag: &str) -> Result<()> {
     capacity_was_kept(scene, &stable.replica_set, 4, (begun, Timestamp::now()))?;
     let deployment = shop.deployment().await?.spec.unwrap_or_default();
     ensure!(deployment.paused == Some(true), "the Deployment is not paused on the rejected template");
-    let wanted = shop.found[0].clone().with_image(&image(tag));
-    wanted.is_kept(&shop.look().await?[0], Apart::FromTheLabelAndThePause)
+    shop.until_as(&shop.found[0].clone().with_image(&image(tag)), Apart::FromTheLabelAndThePause).await
 }
 
 pub async fn row03_slow_goes_back(scene: Arc<Scene>) -> Result<()> {

@@ -11,7 +11,7 @@ use kube::api::{DeleteParams, Patch, PatchParams};
 use palier::api::{ComponentStatus, Outcome, Rollout, RolloutStatus, Stage};
 use serde_json::{Value, json};
 
-use super::conserve::Found;
+use super::conserve::{Apart, Found};
 use super::controllers::PALIER;
 use super::given::{Given, Workload, image};
 use super::scene::Scene;
@@ -210,6 +210,15 @@ impl Shop {
             bail!("run {run} ended {ended:?} instead of {outcome:?}");
         }
         Ok(status)
+    }
+
+    /// Waits until the first workload is as it is to be: the last writes come after the run has ended.
+    pub async fn until_as(&self, wanted: &Found, apart: Apart) -> Result<()> {
+        eventually("all is as it is to be", SOON, async || {
+            let now = Found::look(self.scene.lab(), &self.scene.namespace, self.workload()).await?;
+            Ok(wanted.is_kept(&now, apart)?)
+        })
+        .await
     }
 
     /// Each workload as it is now.
