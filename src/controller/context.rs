@@ -98,7 +98,7 @@ impl Policy {
     #[cfg(test)]
     #[must_use]
     pub fn known(is_in_force: bool) -> Self {
-        Self { seen: Mutex::new(Some((Instant::now(), is_in_force))), ..Self::default() }
+        Self { seen: Mutex::new(Some((Instant::now(), is_in_force))), ..Self::new(true) }
     }
 
     /// Whether the last look is older than a minute.
