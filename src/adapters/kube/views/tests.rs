@@ -93,7 +93,8 @@ fn a_route_is_accepted_when_all_its_gateways_speak_of_its_generation() {
         change(&mut object);
         view::<HttpRouteView>(object).0.acceptance
     };
-    let cases: [(&str, &dyn Fn(&mut Value), Acceptance); 6] = [
+    type Edit<'e> = &'e dyn Fn(&mut Value);
+    let cases: [(&str, Edit<'_>, Acceptance); 6] = [
         ("a newer generation", &|it| it["metadata"]["generation"] = json!(2), Acceptance::Pending),
         ("no word", &|it| it["status"] = Value::Null, Acceptance::Pending),
         ("no gateway", &|it| it["spec"]["parentRefs"] = json!([]), Acceptance::Pending),
