@@ -77,12 +77,17 @@ async fn the_older_of_two_rollouts_has_the_deployment() {
 #[tokio::test]
 async fn actions_come_oldest_first_and_sources_as_the_namespace_may_use_them() {
     let stage = stage();
-    for (name, at) in
-        [("b", "2026-11-22T15:00:02Z"), ("c", "2026-11-22T15:00:01Z"), ("a", "2026-11-22T15:00:02Z")]
-    {
+    let run = json!({"number": 1, "intent": "Release", "startedAt": "2026-11-22T15:00:00Z"});
+    put(&stage.context.stores.rollouts, rollout("11", json!({"run": run})));
+    for (name, at, run) in [
+        ("b", "2026-11-22T15:00:02Z", 1),
+        ("c", "2026-11-22T15:00:01Z", 1),
+        ("a", "2026-11-22T15:00:02Z", 1),
+        ("void", "2026-11-22T15:00:00Z", 7),
+    ] {
         let action = json!({
             "metadata": {"name": name, "namespace": "shop", "uid": name, "resourceVersion": "1", "creationTimestamp": at},
-            "spec": {"rollout": "shop", "run": 1, "action": "Pause"},
+            "spec": {"rollout": "shop", "run": run, "action": "Pause"},
         });
         put(&stage.context.stores.actions, action);
     }
