@@ -94,10 +94,23 @@ impl Policy {
         lock(&self.seen).is_some_and(|(_, is_in_force)| is_in_force)
     }
 
+    /// As if it had just been looked up.
+    #[cfg(test)]
+    #[must_use]
+    pub fn known(is_in_force: bool) -> Self {
+        Self { seen: Mutex::new(Some((Instant::now(), is_in_force))), ..Self::new(true) }
+    }
+
+    /// Whether the last look is older than a minute.
+    #[must_use]
+    pub fn is_old(&self) -> bool {
+        lock(&self.seen).is_none_or(|(at, _)| at.elapsed() >= POLICY_GOOD_FOR)
+    }
+
     /// Looks again if the last look is older than a minute.
     pub async fn refresh(&self, cluster: &Cluster) {
         let _turn = self.looking.lock().await;
-        if !self.may_look || lock(&self.seen).is_some_and(|(at, _)| at.elapsed() < POLICY_GOOD_FOR) {
+        if !self.may_look || !self.is_old() {
             return;
         }
         let is_in_force = policy::is_in_force(cluster).await;

@@ -45,6 +45,7 @@ pub fn observe(context: &Context, key: &Key, epoch: i64) -> Option<Observed> {
             (component.clone(), component_seen(context, &stored, component, names, looks))
         })
         .collect();
+    desk.names = names;
     let world = World {
         actions: actions_of(context, key),
         answers: desk.inbox.clone(),
@@ -141,7 +142,7 @@ fn service_seen(
     let Some(view) = context.stores.services.get(namespace, name) else {
         return looked.unwrap_or_default();
     };
-    let mut service = view.0;
+    let mut service = view.seen;
     service.ready = ready_behind(context, namespace, &service);
     Look::Found(service)
 }
@@ -193,3 +194,6 @@ fn sources_of(context: &Context, namespace: &str) -> BTreeSet<String> {
         .map(|(name, _)| name.clone())
         .collect()
 }
+
+#[cfg(test)]
+mod tests;

@@ -83,10 +83,10 @@ async fn rounds(
     for _ in 0..ROUNDS {
         let claim = context.claim()?;
         let Some(seen) = observe(context, key, claim.epoch) else { return Ok(None) };
-        if may_start_a_run(&seen.world) {
+        if may_start_a_run(&seen.world) && context.policy.is_old() {
             context.policy.refresh(&context.cluster).await;
+            continue;
         }
-        let Some(seen) = observe(context, key, claim.epoch) else { return Ok(None) };
         let now = whole_millis(Timestamp::now());
         let plan = (context.decide)(&seen.world, now);
         let is_at_rest = !plan.persist && plan.writes.is_empty() && plan.look.is_empty();
@@ -235,3 +235,6 @@ fn instant_of(at: Timestamp, now: Timestamp) -> Instant {
     let pause = Duration::from_millis(u64::try_from(millis).unwrap_or(0)).min(Duration::from_secs(86_400));
     Instant::now() + pause
 }
+
+#[cfg(test)]
+mod tests;

@@ -181,8 +181,10 @@ fn clear_twins(
             && set.owner_uid.as_ref() == Some(&deployment.at.uid)
             && set.template_hash == canary.template_hash
     };
+    let mut twins: Vec<_> = part.seen.replica_sets.iter().filter(is_twin).collect();
+    twins.sort_by_key(|twin| &twin.at.name);
     let mut is_clear = true;
-    for twin in part.seen.replica_sets.iter().filter(is_twin) {
+    for twin in twins {
         is_clear = false;
         if twin.replicas == 0 && twin.current == 0 && !twin.deleting {
             turn.write(Write::DeleteReplicaSet { replica_set: twin.at.clone() });
@@ -204,6 +206,9 @@ fn hand_back(
     let is_adopted = set.owner_uid.as_ref() == Some(&deployment.at.uid);
     let is_alone =
         deployment.total_replicas == set.current && set.available >= deployment.replicas.min(set.replicas);
+    // Resumed by somebody on another template: it rolls by itself, and nothing here comes to rest before that.
+    let is_let_go = !deployment.paused && is_overtaken(component, deployment);
+    let is_alone = is_alone || is_let_go;
     if is_adopted && !is_alone && (is_overtaken(component, deployment) || set.replicas != deployment.replicas)
     {
         retire_others(turn, part, deployment, set);

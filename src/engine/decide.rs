@@ -29,6 +29,8 @@ pub fn decide(world: &World, now: Timestamp) -> Plan {
     }
     if !world.rollout.has_finalizer {
         turn.write(Write::AddFinalizer);
+        // Nothing was looked at yet: the generation is not observed.
+        turn.is_checked = false;
         return turn.finish();
     }
     actions::take(&mut turn);

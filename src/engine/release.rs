@@ -83,7 +83,8 @@ fn watch_template(turn: &mut Turn<'_>, component: &ComponentStatus, part: &Part<
     };
     if deployment.revision == canary.revision {
         if deployment.has_rolled() {
-            let why = "somebody resumed the Deployment and it rolled by itself: there is no version to go back to";
+            let why =
+                "somebody resumed the Deployment and it rolled by itself: there is no version to go back to";
             turn.roll_back(Outcome::Superseded, Reason::Superseded, &part.name, why);
         }
         return;

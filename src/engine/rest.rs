@@ -32,7 +32,8 @@ pub(super) fn keep(turn: &mut Turn<'_>) {
     let needs_check = needs_check(turn);
     turn.for_each(|turn, component, part| {
         let is_here = part.spec.is_some() && !leaves_workload(component, part);
-        if is_here && (needs_check || has_new_template(component, part)) {
+        let is_gone = part.seen.deployment.is_missing();
+        if is_here && (needs_check || is_gone || has_new_template(component, part)) {
             match checks::check(turn, part) {
                 Checked::Sound => {}
                 Checked::Looking => turn.is_checked = false,
@@ -93,7 +94,8 @@ pub(super) fn let_go_of_workload(turn: &mut Turn<'_>, component: &mut ComponentS
         return turn.write(Write::PauseDeployment { deployment: deployment.at.clone(), paused: false });
     }
     let labelled = part.seen.replica_sets.iter().filter(|set| set.is_labelled && !set.deleting);
-    let sets: Vec<_> = labelled.map(|set| set.at.clone()).collect();
+    let mut sets: Vec<_> = labelled.map(|set| set.at.clone()).collect();
+    sets.sort();
     for replica_set in &sets {
         turn.write(Write::UnlabelReplicaSet { replica_set: replica_set.clone() });
     }
@@ -179,8 +181,12 @@ fn follow_native_roll(
     let is_current = |set: &&ReplicaSetSeen| {
         set.owner_uid.as_ref() == Some(&deployment.at.uid) && set.template_hash == deployment.template_hash
     };
-    if let Some(set) =
-        part.seen.replica_sets.iter().filter(is_current).max_by_key(|set| (set.current, set.history_revision))
+    if let Some(set) = part
+        .seen
+        .replica_sets
+        .iter()
+        .filter(is_current)
+        .max_by_key(|set| (set.current, set.history_revision, &set.at.name))
     {
         component.stable = Some(Revision {
             revision: set.revision.clone(),

@@ -56,6 +56,9 @@ fn settle_back(turn: &Turn<'_>, component: &mut ComponentStatus, part: &Part<'_>
         gates: std::mem::take(&mut component.gates),
         desired_replicas: component.desired_replicas,
         rejected: canary.as_ref().map(|canary| canary.revision.clone()),
+        // Where it failed, for people; a new run starts from the first phase.
+        phase_index: component.phase_index.filter(|_| is_rejected),
+        earned: if is_rejected { std::mem::take(&mut component.earned) } else { Vec::new() },
         canary,
         ..ComponentStatus::default()
     };
@@ -104,7 +107,10 @@ fn has_no_rejected_pods(
     deployment: &DeploymentSeen,
 ) -> bool {
     let is_stable = component.stable.as_ref().is_some_and(|stable| stable.revision == deployment.revision);
-    is_stable || part.spec.is_none() || deployment.has_rolled() || borrow::empty_native_twins(turn, part, deployment)
+    is_stable
+        || part.spec.is_none()
+        || deployment.has_rolled()
+        || borrow::empty_native_twins(turn, part, deployment)
 }
 
 fn part_is_unknown(part: &Part<'_>) -> bool {

@@ -52,6 +52,7 @@ fn lasting(status: &RolloutStatus) -> RolloutStatus {
     }
     for component in &mut status.components {
         component.canary_ready = 0;
+        component.canary_replicas = 0;
         component.desired_replicas = 0;
         component.drain_until = None;
         component.ready_since = None;

@@ -37,6 +37,7 @@ impl From<Answer> for Reply {
 }
 
 /// One controller on one cluster.
+#[derive(Clone)]
 pub struct Drive<F> {
     /// The cluster.
     pub cluster: Cluster,

@@ -36,7 +36,7 @@ struct Memory {
     unserved_since: Option<Timestamp>,
 }
 
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub struct Monitors {
     pub ledger: Vec<Entry>,
     /// Runs of which a person ended a phase.

@@ -43,7 +43,10 @@ impl Bad {
     }
 
     fn header(&self, key: &str) -> Result<&str> {
-        self.header.get(key).map(String::as_str).with_context(|| format!("{} has no line `# {key}: …`", self.name))
+        self.header
+            .get(key)
+            .map(String::as_str)
+            .with_context(|| format!("{} has no line `# {key}: …`", self.name))
     }
 }
 
@@ -60,9 +63,15 @@ pub async fn row12_bad_manifests_are_refused(scene: Arc<Scene>) -> Result<()> {
     // When each is applied, then it is refused or stalls, with a message that names the field and the cure
     let count = all.len();
     let tried = futures::stream::iter(all.into_iter().map(|bad| try_one(scene.clone(), bad)));
-    let wrong: Vec<String> = tried.buffer_unordered(AT_ONCE).try_filter_map(async |wrong| Ok(wrong)).try_collect().await?;
+    let wrong: Vec<String> =
+        tried.buffer_unordered(AT_ONCE).try_filter_map(async |wrong| Ok(wrong)).try_collect().await?;
     scene.measured("bad manifests refused or stalled", &format!("{} of {count}", count - wrong.len()), "all");
-    ensure!(wrong.is_empty(), "{} of {count} manifests are not refused as they should be:\n{}", wrong.len(), wrong.join("\n"));
+    ensure!(
+        wrong.is_empty(),
+        "{} of {count} manifests are not refused as they should be:\n{}",
+        wrong.len(),
+        wrong.join("\n")
+    );
     Ok(())
 }
 
@@ -102,7 +111,10 @@ async fn apply(objects: &Objects, namespace: &str, path: &Path) -> Result<()> {
         let name = document["metadata"]["name"].as_str().context("no name")?.to_owned();
         let there = document["metadata"]["namespace"].as_str().map(str::to_owned);
         let api = objects.api(&GroupVersionKind::try_from(&kind)?, there.as_deref()).await?;
-        let params = PatchParams { field_validation: Some(ValidationDirective::Strict), ..PatchParams::apply("kubectl") };
+        let params = PatchParams {
+            field_validation: Some(ValidationDirective::Strict),
+            ..PatchParams::apply("kubectl")
+        };
         api.patch(&name, &params.force(), &Patch::Apply(&document)).await?;
     }
     Ok(())

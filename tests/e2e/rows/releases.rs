@@ -19,7 +19,8 @@ const HISTORY: &str = "deployment.kubernetes.io/revision";
 
 pub async fn row01_good_image_reaches_everyone(scene: Arc<Scene>) -> Result<()> {
     // Given a shop that two gates judge, with visitors
-    let given = Given::shop("v1").replicas(PODS).baking("15s").judged_by(Gate::errors()).judged_by(Gate::p95());
+    let given =
+        Given::shop("v1").replicas(PODS).baking("15s").judged_by(Gate::errors()).judged_by(Gate::p95());
     let shop = scene.given(given).await?;
     let visitors = shop.visitors(RATE)?;
     let before = revision(&shop).await?;
@@ -43,7 +44,11 @@ pub async fn row01_good_image_reaches_everyone(scene: Arc<Scene>) -> Result<()> 
     let late = report.between(everyone, Timestamp::MAX);
     let behind = late.requests.iter().filter(|one| one.version.as_deref() == Some("v1")).count();
     scene.measured("requests to v1 from 100 % on", &format!("{behind} of {}", late.total()), "0");
-    ensure!(behind == 0, "{behind} requests came to v1 after 100 % was in force, the last at {:?}", report.last_of("v1"));
+    ensure!(
+        behind == 0,
+        "{behind} requests came to v1 after 100 % was in force, the last at {:?}",
+        report.last_of("v1")
+    );
     let released = first_status(&scene, &shop)?;
     let stable = released.components[0].stable.clone().context("no stable revision")?.replica_set;
     phases::capacity_was_kept(&scene, &stable, i32::try_from(PODS)?, (pushed, everyone))?;

@@ -33,7 +33,11 @@ pub async fn row07_scaled_at_each_phase(scene: Arc<Scene>) -> Result<()> {
     // Then the run reaches its end at the last size, and nobody has noticed
     shop.until_ended(1, Outcome::Completed).await?;
     nobody_noticed(&scene, &visitors.stop().await)?;
-    shop.until_as(&shop.found[0].clone().with_image(&image("v2")).with_replicas(u32::try_from(size)?), Apart::FromTheLabel).await
+    shop.until_as(
+        &shop.found[0].clone().with_image(&image("v2")).with_replicas(u32::try_from(size)?),
+        Apart::FromTheLabel,
+    )
+    .await
 }
 
 /// Scales, waits until both versions have followed, and looks back: neither had too few pods for what it served.

@@ -48,7 +48,10 @@ impl Scene {
         let namespace: String = name.replace('_', "-").chars().take(50).collect();
         let namespace = namespace.trim_end_matches('-').to_owned();
         let begun = world.lab.audit().mark();
-        world.lab.apply(&format!("{{apiVersion: v1, kind: Namespace, metadata: {{name: {namespace}}}}}")).await?;
+        world
+            .lab
+            .apply(&format!("{{apiVersion: v1, kind: Namespace, metadata: {{name: {namespace}}}}}"))
+            .await?;
         let (controllers, home) = match crew {
             Crew::Shared => (world.shared().await?, install::HOME.to_owned()),
             Crew::Own(replicas) => (own(world, &namespace, replicas).await?, namespace.clone()),
@@ -112,7 +115,11 @@ spec:
     pub async fn close(&self) -> Result<()> {
         let all = self.lab().audit().since(&self.begun)?.by(&self.user).forbidden();
         let forbidden = all.only(|entry| self.has_its_own_crew() || entry.namespace == self.namespace);
-        ensure!(forbidden.0.is_empty(), "the chart's roles do not allow what was asked: {:?}", forbidden.counts());
+        ensure!(
+            forbidden.0.is_empty(),
+            "the chart's roles do not allow what was asked: {:?}",
+            forbidden.counts()
+        );
         for controller in &self.controllers {
             let has_panicked = controller.has_said(self.lab(), "panicked");
             ensure!(!has_panicked, "{}", controller.log_about(self.lab(), "panicked"));

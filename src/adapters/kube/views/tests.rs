@@ -58,7 +58,7 @@ fn a_restart_changes_the_template_and_not_the_revision() {
 
 #[test]
 fn a_service_and_the_pods_behind_it() {
-    let service = view::<ServiceView>(recorded("service")).0;
+    let service = view::<ServiceView>(recorded("service")).seen;
     assert_eq!(service.selector, map(&[("app", "shop-api")]));
     assert_eq!(service.ready, Look::Unknown);
     let slice = view::<SliceView>(recorded("endpointslice"));

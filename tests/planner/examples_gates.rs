@@ -1,0 +1,201 @@
+//! Evidence by example: what a metric server says, fails to say, and what people do meanwhile.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use jiff::Timestamp;
+use palier::api::{ActionKind, OnFailure, RolloutState, RunIntent, Span, Stage, TreatNoDataAs};
+use palier::engine::{Answer, Measurement, Reason};
+use palier::sim::{Drive, Reply, Stop};
+
+use crate::fixtures::{action, at, cluster, spec};
+use crate::monitors::weight_of;
+
+type Voice = Rc<RefCell<Box<dyn FnMut(Timestamp) -> Reply>>>;
+
+fn says(value: f64) -> Box<dyn FnMut(Timestamp) -> Reply> {
+    Box::new(move |now| Reply::Now(Answer::Sample { value, sampled_at: now }))
+}
+
+fn always(answer: Answer) -> Box<dyn FnMut(Timestamp) -> Reply> {
+    Box::new(move |_| Reply::Now(answer.clone()))
+}
+
+/// A drive at rest on v1 and the voice of its metric server.
+fn voiced(spec: palier::api::RolloutSpec) -> (Drive<impl FnMut(&Measurement, Timestamp) -> Reply>, Voice) {
+    let voice: Voice = Rc::new(RefCell::new(says(0.0)));
+    let speaker = Rc::clone(&voice);
+    let mut drive = Drive::new(cluster(spec), move |_: &Measurement, now| (speaker.borrow_mut())(now));
+    drive.run(at(30), |_, _| {});
+    drive.cluster.now = at(30);
+    (drive, voice)
+}
+
+fn no_evidence() -> Vec<Box<dyn FnMut(Timestamp) -> Reply>> {
+    vec![
+        says(f64::NAN),
+        says(f64::INFINITY),
+        says(f64::NEG_INFINITY),
+        always(Answer::Empty),
+        always(Answer::ManySeries(2)),
+        always(Answer::WrongType("a matrix".into())),
+        always(Answer::Warnings("partial".into())),
+        always(Answer::Failed("429".into())),
+        Box::new(|_| Reply::Late(Span::seconds(10), Answer::Failed("timed out".into()))),
+    ]
+}
+
+#[test]
+fn without_evidence_the_run_holds_and_goes_on_where_it_was() {
+    for silence in no_evidence() {
+        let (mut drive, voice) = voiced(spec());
+        drive.cluster.push_image("shop-api", "app:v2");
+        drive.run(at(65), |_, _| {});
+        let earned = drive.working.components[0].bake.clone().expect("baking").earned;
+        assert!(earned >= Span::seconds(20), "{earned}");
+        *voice.borrow_mut() = silence;
+        drive.run(at(1_000), |cluster, _| assert!(weight_of(cluster, "shop-api").0 <= 10));
+        assert_eq!(drive.working.state, RolloutState::Held, "{:#?}", drive.working);
+        assert!(drive.happened.iter().any(|(_, h)| h.reason == Reason::EvidenceMissing));
+        let bake = drive.working.components[0].bake.clone().expect("baking");
+        assert!(bake.earned >= earned);
+        *voice.borrow_mut() = says(0.0);
+        drive.run(at(1_000 + 85 - earned.as_millis() / 1_000), |_, _| {});
+        assert_eq!(drive.working.components[0].phase_index, Some(1), "it started over: {:#?}", drive.working);
+    }
+}
+
+#[test]
+fn abort_works_while_the_metric_server_hangs() {
+    let (mut drive, voice) = voiced(spec());
+    drive.cluster.push_image("shop-api", "app:v2");
+    drive.run(at(60), |_, _| {});
+    *voice.borrow_mut() = Box::new(|_| Reply::Late(Span::seconds(86_400), Answer::Empty));
+    let stop = drive.run(at(400), |_, _| {});
+    assert_eq!(stop, Stop::Limit, "a silent server is no reason to spin");
+    drive.cluster.act(action(ActionKind::Abort, 1));
+    drive.turn(&mut |_, _| true);
+    assert_eq!(weight_of(&drive.cluster, "shop-api").0, 0);
+    drive.run(at(500), |_, _| {});
+    assert_eq!(drive.working.state, RolloutState::RolledBack);
+}
+
+#[test]
+fn the_deadline_without_evidence_rolls_back_or_holds_as_declared() {
+    for (then, state) in [("FullRollback", RolloutState::RolledBack), ("Hold", RolloutState::Held)] {
+        let mut spec = spec();
+        spec.gates[0].on_no_data =
+            serde_json::from_value(serde_json::json!({"deadline": "5m", "then": then})).unwrap();
+        let (mut drive, voice) = voiced(spec);
+        *voice.borrow_mut() = always(Answer::Empty);
+        drive.cluster.push_image("shop-api", "app:v2");
+        drive.run(at(900), |cluster, _| assert!(weight_of(cluster, "shop-api").0 <= 10));
+        assert_eq!(drive.working.state, state, "{:#?}", drive.working);
+    }
+}
+
+#[test]
+fn no_evidence_can_count_as_failing() {
+    let mut spec = spec();
+    spec.gates[0].on_no_data.treat_as = TreatNoDataAs::Fail;
+    let (mut drive, voice) = voiced(spec);
+    *voice.borrow_mut() = always(Answer::Empty);
+    drive.cluster.push_image("shop-api", "app:v2");
+    drive.run(at(100), |_, _| {});
+    assert_eq!(drive.working.state, RolloutState::RolledBack);
+}
+
+#[test]
+fn a_hold_gate_that_fails_while_the_next_pods_start_keeps_the_raise_back() {
+    let mut spec = spec();
+    spec.gates[0].on_failure = OnFailure::Hold;
+    let (mut drive, voice) = voiced(spec);
+    drive.cluster.pod_lag = Span::seconds(30);
+    drive.cluster.push_image("shop-api", "app:v2");
+    // The first phase is earned about 90 s in; the pods of the second need 30 s more.
+    let mut limit = 100;
+    while drive.working.components[0].earned.is_empty() {
+        drive.run(at(limit), |_, _| {});
+        limit += 1;
+    }
+    assert_eq!(drive.working.components[0].stage, Stage::Preparing);
+    *voice.borrow_mut() = says(0.5);
+    drive.run(at(limit + 120), |cluster, _| assert!(weight_of(cluster, "shop-api").0 <= 10));
+    assert_eq!(drive.working.components[0].stage, Stage::Preparing);
+    *voice.borrow_mut() = says(0.0);
+    drive.run(at(limit + 150), |_, _| {});
+    assert_eq!(weight_of(&drive.cluster, "shop-api").0, 50);
+}
+
+#[test]
+fn a_slow_gate_does_not_cover_the_failure_of_a_fast_one() {
+    let mut spec = spec();
+    let mut slow = spec.gates[0].clone();
+    slow.name = "slow".into();
+    slow.interval = Span::seconds(60);
+    spec.gates[0].failure_threshold = 5;
+    spec.gates.push(slow);
+    let mut asked = 0;
+    let mut drive = Drive::new(cluster(spec), move |m: &Measurement, now| {
+        asked += i32::from(m.gate == "errors");
+        // The fast gate fails at 30 s of the bake.
+        let value = if m.gate == "errors" && asked == 4 { 0.5 } else { 0.0 };
+        Answer::Sample { value, sampled_at: now }
+    });
+    drive.run(at(10), |_, _| {});
+    drive.cluster.now = at(10);
+    let pushed = drive.cluster.now;
+    drive.cluster.push_image("shop-api", "app:v2");
+    let mut raised = None;
+    drive.run(at(400), |cluster, _| {
+        if weight_of(cluster, "shop-api").0 > 10 && raised.is_none() {
+            raised = Some(cluster.now.duration_since(pushed).as_secs());
+        }
+    });
+    // 30 to 40 s are not proven, and what the slow gate said at 0 s proves nothing of them.
+    assert!(raised.is_some_and(|seconds| seconds >= 100), "{raised:?}");
+}
+
+#[test]
+fn an_edited_gate_voids_what_was_proven() {
+    let (mut drive, _) = voiced(spec());
+    drive.cluster.push_image("shop-api", "app:v2");
+    drive.run(at(80), |_, _| {});
+    assert!(drive.working.components[0].bake.as_ref().unwrap().earned >= Span::seconds(40));
+    drive.cluster.edit_spec(|spec| spec.gates[0].threshold.max = Some(0.02));
+    drive.turn(&mut |_, _| true);
+    assert_eq!(drive.working.components[0].bake.as_ref().unwrap().earned, Span::ZERO);
+    drive.run(at(130), |cluster, _| assert_eq!(weight_of(cluster, "shop-api").0, 10));
+    drive.run(at(145), |_, _| {});
+    assert_eq!(weight_of(&drive.cluster, "shop-api").0, 50);
+}
+
+#[test]
+fn edited_phases_are_followed_without_a_skip() {
+    // Shorter bake: ends when that much is proven. Other traffic: the present phase goes there. Removed: the next one.
+    for (edit, weight) in [("shorter", 50), ("lower", 5), ("removed", 50)] {
+        let (mut drive, _) = voiced(spec());
+        drive.cluster.push_image("shop-api", "app:v2");
+        drive.run(at(70), |_, _| {});
+        drive.cluster.edit_spec(|spec| match edit {
+            "shorter" => spec.phases[0].bake_time = Span::seconds(20),
+            "lower" => spec.phases[0].traffic = 5,
+            _ => drop(spec.phases.remove(0)),
+        });
+        drive.run(at(80), |_, _| {});
+        assert_eq!(weight_of(&drive.cluster, "shop-api").0, weight, "{edit}");
+        assert_eq!(drive.run(at(900), |_, _| {}), Stop::AtRest);
+        assert_eq!(drive.working.state, RolloutState::Completed);
+    }
+}
+
+#[test]
+fn a_clock_that_is_set_back_delays_by_one_bake_at_most() {
+    let (mut drive, _) = voiced(spec());
+    drive.cluster.push_image("shop-api", "app:v2");
+    drive.run(at(60), |_, _| {});
+    drive.cluster.now = at(60 - 3_600);
+    drive.run(at(60 - 3_600 + 100), |_, _| {});
+    assert_eq!(weight_of(&drive.cluster, "shop-api").0, 50, "{:#?}", drive.working);
+    assert_eq!(drive.working.run.as_ref().unwrap().intent, RunIntent::Release);
+}
