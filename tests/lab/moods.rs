@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 
 use super::serve::{self, Answer, Cut};
 
-const ADDRESS: &str = "127.0.0.1:9191";
+const PORT: u16 = 9191;
 const JSON: &str = "application/json";
 
 /// How it answers.
@@ -59,7 +59,7 @@ impl Moods {
         let moods = by_name.clone();
         let http = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).build()?;
         let upstream: Arc<str> = upstream.into();
-        serve::spawn(serve::bind(ADDRESS).await?, move |request| {
+        serve::spawn(serve::bind(&format!("0.0.0.0:{PORT}")).await?, move |request| {
             let (name, rest) = split(&request);
             let mood =
                 moods.lock().unwrap_or_else(PoisonError::into_inner).get(&name).cloned().unwrap_or_default();
@@ -71,7 +71,12 @@ impl Moods {
 
     /// The address to give to a gate, with a mood of its own.
     pub fn url(&self, name: &str) -> String {
-        format!("http://{ADDRESS}/{name}").trim_end_matches('/').to_owned()
+        format!("http://127.0.0.1:{PORT}/{name}").trim_end_matches('/').to_owned()
+    }
+
+    /// The same by an address that is not of the loopback interface, as a MetricSource needs it.
+    pub fn routable_url(&self, name: &str) -> String {
+        format!("http://198.18.255.1:{PORT}/{name}").trim_end_matches('/').to_owned()
     }
 
     /// Changes the mood from the next request on. The empty name is the address without a name.

@@ -1,0 +1,108 @@
+//! End-to-end: Palier on a real control plane, with a real gateway, a real Prometheus and live requests. See README.md.
+
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "the suite speaks to the person at the terminal")]
+
+#[path = "../lab/mod.rs"]
+mod lab;
+mod rows;
+mod world;
+
+use std::path::Path;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Result;
+use futures::future::LocalBoxFuture;
+use lab::{Lab, Options, User};
+use libtest_mimic::{Arguments, Conclusion, Failed, Trial};
+use world::{Crew, Scene, World};
+
+/// Scenarios side by side, unless `--test-threads` says otherwise: what two cores carry without measuring each other.
+const SIDE_BY_SIDE: usize = 4;
+/// No scenario takes longer.
+const LIMIT: Duration = Duration::from_secs(300);
+
+/// What a scenario does in its scene.
+type Body = fn(Arc<Scene>) -> LocalBoxFuture<'static, Result<()>>;
+
+/// A scenario by name.
+pub struct Scenario {
+    name: &'static str,
+    crew: Crew,
+    body: Body,
+}
+
+/// Names a scenario after its function.
+#[macro_export]
+macro_rules! scenario {
+    ($crew:expr, $body:path) => {
+        $crate::Scenario {
+            name: stringify!($body).rsplit("::").next().map_or("", str::trim),
+            crew: $crew,
+            body: |scene| Box::pin($body(scene)),
+        }
+    };
+}
+
+fn play(world: &Arc<World>, scenario: &Scenario) -> Result<(), Failed> {
+    let outcome = world.lab.block_on(async {
+        let scene = Scene::set(world, scenario.name, scenario.crew).await?;
+        let played = tokio::time::timeout(LIMIT, (scenario.body)(scene.clone())).await;
+        match played {
+            Ok(Ok(())) => scene.close().await,
+            Ok(Err(error)) => Err(error.context(scene.account())),
+            Err(_) => Err(anyhow::anyhow!("not over after {LIMIT:?}").context(scene.account())),
+        }
+    });
+    // The account comes first, the cause last: there the eye falls.
+    outcome.map_err(|error| {
+        let words: Vec<String> = error.chain().map(ToString::to_string).collect();
+        Failed::from(words.join("\n=> "))
+    })
+}
+
+fn trials(world: &Arc<World>, scenarios: Vec<Scenario>) -> Vec<Trial> {
+    let trial = |scenario: Scenario| {
+        let world = world.clone();
+        Trial::test(scenario.name, move || play(&world, &scenario))
+    };
+    scenarios.into_iter().map(trial).collect()
+}
+
+fn run(arguments: &Arguments, lab: Lab) -> ExitCode {
+    let world = World::new(lab);
+    let shared = libtest_mimic::run(arguments, trials(&world, rows::with_the_shared_pair()));
+    let left = world.lab.block_on(world.leave_cluster_wide());
+    let own = libtest_mimic::run(arguments, trials(&world, rows::with_controllers_of_their_own()));
+    let report = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/e2e/report.md");
+    let written = world.figures.write(&report);
+    println!("{}", world.figures.table());
+    println!("the table is in {}", report.display());
+    for result in [left, written] {
+        if let Err(error) = result {
+            eprintln!("e2e: {error:#}");
+            return ExitCode::FAILURE;
+        }
+    }
+    let has_failed = |conclusion: &Conclusion| conclusion.has_failed();
+    if [shared, own].iter().any(has_failed) { ExitCode::from(101) } else { ExitCode::SUCCESS }
+}
+
+fn main() -> ExitCode {
+    let mut arguments = Arguments::from_args();
+    arguments.test_threads.get_or_insert(SIDE_BY_SIDE);
+    if arguments.list {
+        let all = rows::with_the_shared_pair().into_iter().chain(rows::with_controllers_of_their_own());
+        let listed = all.map(|scenario| Trial::test(scenario.name, || Ok(())));
+        return libtest_mimic::run(&arguments, listed.collect()).exit_code();
+    }
+    let options = Options { users: vec![User::new("mallory", &[])], ..Options::default() };
+    match lab::enter(None).and_then(|place| Lab::start(&place, options)) {
+        Ok(lab) => run(&arguments, lab),
+        Err(error) => {
+            eprintln!("e2e: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,55 @@
+//! The scenarios, by the row of the table that each belongs to (see README.md).
+
+mod answers;
+mod forms;
+mod letting_go;
+mod refusals;
+mod releases;
+mod rollbacks;
+mod sizes;
+mod templates;
+
+use crate::Scenario;
+use crate::scenario;
+use crate::world::Crew::{Own, Shared};
+
+/// Scenarios for the pair of controllers that works on the whole cluster, under the chart's cluster-wide roles and policies.
+/// The longest come first.
+pub fn with_the_shared_pair() -> Vec<Scenario> {
+    vec![
+        scenario!(Shared, rollbacks::row02_errors_go_back_twenty_times),
+        scenario!(Shared, releases::row01_good_image_reaches_everyone),
+        scenario!(Shared, refusals::row12_bad_manifests_are_refused),
+        scenario!(Shared, sizes::row07_scaled_at_each_phase),
+        scenario!(Shared, rollbacks::row02_rejected_template_waits),
+        scenario!(Shared, rollbacks::row03_slow_goes_back),
+        scenario!(Shared, rollbacks::row05_never_ready_goes_back),
+        scenario!(Shared, templates::row06_third_image_at_half),
+        scenario!(Shared, templates::row06_old_image_at_half),
+        scenario!(Shared, answers::row04_prometheus_gone),
+        scenario!(Shared, answers::row04_not_a_number),
+        scenario!(Shared, answers::row04_empty),
+        scenario!(Shared, answers::row04_login_page),
+        scenario!(Shared, answers::row04_too_many_requests),
+        scenario!(Shared, answers::row04_two_series),
+        scenario!(Shared, answers::row04_abort_without_answers),
+        scenario!(Shared, letting_go::row08_deleted_at_pilot_rollback),
+        scenario!(Shared, letting_go::row08_deleted_at_half_rollback),
+        scenario!(Shared, letting_go::row08_deleted_at_everyone_rollback),
+        scenario!(Shared, letting_go::row08_deleted_at_pilot_promote),
+        scenario!(Shared, letting_go::row08_deleted_at_half_promote),
+        scenario!(Shared, letting_go::row08_deleted_at_everyone_promote),
+        scenario!(Shared, letting_go::row08_deleted_at_rest),
+        scenario!(Shared, letting_go::row08_deleted_after_a_rollback),
+        scenario!(Shared, forms::row13_at_rest),
+        scenario!(Shared, forms::row13_share_of_pods),
+        scenario!(Shared, forms::row13_two_components),
+        scenario!(Shared, forms::row13_route_of_five_rules),
+    ]
+}
+
+/// Scenarios that start, kill or freeze controllers, or change their rights: each has controllers of its own, in namespaced mode.
+/// They are played after the others, when the cluster-wide chart is gone.
+pub fn with_controllers_of_their_own() -> Vec<Scenario> {
+    vec![scenario!(Own(1), forms::row13_one_namespace_alone)]
+}

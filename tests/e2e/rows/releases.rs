@@ -1,0 +1,64 @@
+//! Row 1: a good version reaches everyone, and nobody notices but by the version.
+
+use std::sync::Arc;
+
+use anyhow::{Context as _, Result, ensure};
+use palier::api::Outcome;
+
+use crate::world::given::image;
+use crate::world::phases::{nobody_noticed, pods_are_the_first_ones, share_is};
+use crate::world::shop::is_ready;
+use crate::world::{Apart, Gate, Given, Scene, Shop, conserve, phases};
+
+/// Requests per second: enough for 2 000 in each phase.
+const RATE: u32 = 150;
+const PODS: u32 = 5;
+const AT_LEAST: usize = 2_000;
+const HISTORY: &str = "deployment.kubernetes.io/revision";
+
+pub async fn row01_good_image_reaches_everyone(scene: Arc<Scene>) -> Result<()> {
+    // Given a shop that two gates judge, with visitors
+    let given = Given::shop("v1").replicas(PODS).baking("15s").judged_by(Gate::errors()).judged_by(Gate::p95());
+    let shop = scene.given(given).await?;
+    let visitors = shop.visitors(RATE)?;
+    let before = revision(&shop).await?;
+
+    // When a good image is pushed
+    let pushed = shop.push("v2").await?;
+    let ended = shop.until_ended(1, Outcome::Completed).await?;
+    shop.until("it is at rest", phases::IN_A_MOMENT, is_ready).await?;
+
+    // Then each phase gave it its share, and no request failed from start to end
+    let report = visitors.stop().await;
+    share_is(&scene, &shop, &report, "v2", (10, AT_LEAST))?;
+    share_is(&scene, &shop, &report, "v2", (50, AT_LEAST))?;
+    share_is(&scene, &shop, &report, "v2", (100, AT_LEAST))?;
+    nobody_noticed(&scene, &report)?;
+    // and its pods are those that were the canary's, in one new revision of the Deployment
+    pods_are_the_first_ones(&scene, "v2", usize::try_from(PODS)?)?;
+    ensure!(revision(&shop).await? == before + 1, "not one new revision");
+    // and the former version had all its pods until the end
+    let adopted = report.last_of("v1").context("v1 never served")?;
+    let stable = format!("{}-", shop.name);
+    let stable = scene.record.sets.present().into_iter().find(|set| {
+        let name = set.metadata.name.clone().unwrap_or_default();
+        name.starts_with(&stable) && Some(name) != canary_set(&ended)
+    });
+    let stable = stable.and_then(|set| set.metadata.name.clone()).context("the former ReplicaSet is gone")?;
+    phases::capacity_was_kept(&scene, &stable, i32::try_from(PODS)?, (pushed, adopted))?;
+    // and nothing else is different from what was found
+    let wanted = shop.found[0].clone().with_image(&image("v2"));
+    wanted.is_kept(&shop.look().await?[0], Apart::FromTheLabel)?;
+    conserve::only_our_fields(scene.lab(), &scene.namespace, &shop.name).await
+}
+
+/// The ReplicaSet that serves once the run has ended.
+fn canary_set(status: &palier::api::RolloutStatus) -> Option<String> {
+    status.components.first()?.stable.as_ref().map(|stable| stable.replica_set.clone())
+}
+
+/// The Deployment's count of revisions.
+async fn revision(shop: &Shop) -> Result<u32> {
+    let annotations = shop.deployment().await?.metadata.annotations.unwrap_or_default();
+    Ok(annotations.get(HISTORY).context("the Deployment has no revision")?.parse()?)
+}

@@ -1,0 +1,76 @@
+//! The world of the scenarios: one lab, Palier installed as the chart says, a place for each scenario, and what was measured.
+//!
+//! ```text
+//! World ── Lab (control plane, gateway, Prometheus)      Figures (the table at the end)
+//!   └─ Scene, one per scenario: namespace, Record of everything that happens in it, its Controllers
+//!        └─ Shop: a Rollout with its workloads; people push, scale, visit, wait and look
+//! ```
+
+#![allow(dead_code, reason = "words for scenarios to come")]
+
+pub mod conserve;
+pub mod controllers;
+pub mod figures;
+pub mod given;
+pub mod history;
+pub mod install;
+pub mod phases;
+pub mod scene;
+pub mod shop;
+
+use std::sync::Arc;
+
+use anyhow::Result;
+use tokio::sync::Mutex;
+
+use crate::lab::Lab;
+use controllers::Controller;
+use figures::Figures;
+
+pub use conserve::Apart;
+pub use given::{Gate, Given};
+pub use scene::{Crew, Scene};
+pub use shop::Shop;
+
+/// See the module.
+pub struct World {
+    /// The control plane.
+    pub lab: Lab,
+    /// What the scenarios measured.
+    pub figures: Figures,
+    shared: Mutex<Vec<Controller>>,
+}
+
+impl World {
+    /// A world without Palier yet: the first scenario that needs it installs it.
+    pub fn new(lab: Lab) -> Arc<Self> {
+        Arc::new(Self { lab, figures: Figures::default(), shared: Mutex::default() })
+    }
+
+    /// The pair of controllers that works on the whole cluster.
+    pub async fn shared(&self) -> Result<Vec<Controller>> {
+        let mut shared = self.shared.lock().await;
+        if shared.is_empty() {
+            install::cluster_wide(&self.lab).await?;
+            let launch = scene::shared_launch(self).await?;
+            let first = Controller::start(&self.lab, "palier-a", launch.clone()).await?;
+            let second = Controller::start(&self.lab, "palier-b", launch).await?;
+            let pair = vec![first, second];
+            controllers::until_led(&self.lab, install::HOME, &pair).await?;
+            *shared = pair;
+        }
+        Ok(shared.clone())
+    }
+
+    /// Stops the pair and takes the cluster-wide chart away, kinds excepted: what follows runs in single namespaces.
+    pub async fn leave_cluster_wide(&self) -> Result<()> {
+        let mut shared = self.shared.lock().await;
+        if shared.is_empty() {
+            return Ok(());
+        }
+        for controller in shared.drain(..) {
+            controller.stop(&self.lab)?;
+        }
+        install::remove_but_kinds(&self.lab)
+    }
+}
