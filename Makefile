@@ -5,6 +5,7 @@ CARGO ?= cargo
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 
 include tests/lab/lab.mk
+include tests/bench/bench.mk
 
 .PHONY: help
 help: ## What can be made

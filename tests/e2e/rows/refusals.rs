@@ -36,7 +36,10 @@ impl Bad {
     }
 
     fn header(&self, key: &str) -> Result<&str> {
-        self.header.get(key).map(String::as_str).with_context(|| format!("{} has no line `# {key}: …`", self.name))
+        self.header
+            .get(key)
+            .map(String::as_str)
+            .with_context(|| format!("{} has no line `# {key}: …`", self.name))
     }
 }
 
@@ -53,9 +56,15 @@ pub async fn row12_bad_manifests_are_refused(scene: Arc<Scene>) -> Result<()> {
     // When each is applied, then it is refused or stalls, with a message that names the field and the cure
     let count = all.len();
     let tried = futures::stream::iter(all.into_iter().map(|bad| try_one(scene.clone(), bad)));
-    let wrong: Vec<String> = tried.buffer_unordered(AT_ONCE).try_filter_map(async |wrong| Ok(wrong)).try_collect().await?;
+    let wrong: Vec<String> =
+        tried.buffer_unordered(AT_ONCE).try_filter_map(async |wrong| Ok(wrong)).try_collect().await?;
     scene.measured("bad manifests refused or stalled", &format!("{} of {count}", count - wrong.len()), "all");
-    ensure!(wrong.is_empty(), "{} of {count} manifests are not refused as they should be:\n{}", wrong.len(), wrong.join("\n"));
+    ensure!(
+        wrong.is_empty(),
+        "{} of {count} manifests are not refused as they should be:\n{}",
+        wrong.len(),
+        wrong.join("\n")
+    );
     Ok(())
 }
 

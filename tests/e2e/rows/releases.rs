@@ -18,7 +18,8 @@ const HISTORY: &str = "deployment.kubernetes.io/revision";
 
 pub async fn row01_good_image_reaches_everyone(scene: Arc<Scene>) -> Result<()> {
     // Given a shop that two gates judge, with visitors
-    let given = Given::shop("v1").replicas(PODS).baking("15s").judged_by(Gate::errors()).judged_by(Gate::p95());
+    let given =
+        Given::shop("v1").replicas(PODS).baking("15s").judged_by(Gate::errors()).judged_by(Gate::p95());
     let shop = scene.given(given).await?;
     let visitors = shop.visitors(RATE)?;
     let before = revision(&shop).await?;

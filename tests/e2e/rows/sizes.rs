@@ -54,8 +54,9 @@ async fn follows(scene: &Scene, shop: &Shop, (from, to): (i32, i32), traffic: i3
     let stable = component.stable.as_ref().context("no stable revision")?.replica_set.clone();
     let canary = component.canary.as_ref().context("no canary")?.replica_set.clone();
     let what = format!("the former version has {to} pods");
-    let has_followed =
-        |set: Option<&k8s_openapi::api::apps::v1::ReplicaSet>| set.filter(|set| available(set) == to).map(drop);
+    let has_followed = |set: Option<&k8s_openapi::api::apps::v1::ReplicaSet>| {
+        set.filter(|set| available(set) == to).map(drop)
+    };
     scene.record.sets.until(&what, &stable, IN_A_MOMENT, has_followed).await?;
     // Until new pods are there the need is what it was; from the moment of fewer it is the new one.
     let least = from.min(to);

@@ -48,7 +48,10 @@ impl Scene {
         let namespace: String = name.replace('_', "-").chars().take(50).collect();
         let namespace = namespace.trim_end_matches('-').to_owned();
         let begun = world.lab.audit().mark();
-        world.lab.apply(&format!("{{apiVersion: v1, kind: Namespace, metadata: {{name: {namespace}}}}}")).await?;
+        world
+            .lab
+            .apply(&format!("{{apiVersion: v1, kind: Namespace, metadata: {{name: {namespace}}}}}"))
+            .await?;
         let (controllers, home) = match crew {
             Crew::Shared => (world.shared().await?, install::HOME.to_owned()),
             Crew::Own(replicas) => (own(world, &namespace, replicas).await?, namespace.clone()),
@@ -111,7 +114,11 @@ spec:
     /// What has to be true at the end of every scenario; then the namespace may go.
     pub async fn close(&self) -> Result<()> {
         let forbidden = self.requests_of_palier()?.forbidden();
-        ensure!(forbidden.0.is_empty(), "the chart's roles do not allow what was asked: {:?}", forbidden.counts());
+        ensure!(
+            forbidden.0.is_empty(),
+            "the chart's roles do not allow what was asked: {:?}",
+            forbidden.counts()
+        );
         for controller in &self.controllers {
             let panics = controller.log_about(self.lab(), "panicked");
             ensure!(panics.lines().count() <= 1, "{panics}");

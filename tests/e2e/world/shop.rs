@@ -91,7 +91,8 @@ impl Shop {
 
     /// The version that answers one request to a workload.
     pub async fn answered_by(&self, workload: &Workload) -> Result<String> {
-        let request = reqwest::Client::new().get(GATEWAY_URL).header("host", workload.host(&self.scene.namespace));
+        let request =
+            reqwest::Client::new().get(GATEWAY_URL).header("host", workload.host(&self.scene.namespace));
         let answer = request.timeout(SOON).send().await?;
         let version = answer.headers().get("x-version").and_then(|value| value.to_str().ok());
         version.map(str::to_owned).with_context(|| format!("{}, not from a pod", answer.status()))
@@ -160,7 +161,8 @@ impl Shop {
         palier.arg("--kubeconfig").arg(self.scene.lab().kubeconfig_admin()).args(more);
         let output = palier.kill_on_drop(true).output();
         let output = tokio::time::timeout(SOON, output).await.context("palier did not end")??;
-        let said = [output.stdout, output.stderr].map(|text| String::from_utf8_lossy(&text).into_owned()).concat();
+        let said =
+            [output.stdout, output.stderr].map(|text| String::from_utf8_lossy(&text).into_owned()).concat();
         if !output.status.success() {
             bail!("palier {command} {}: {}\n{said}", self.name, output.status);
         }
