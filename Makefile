@@ -6,6 +6,7 @@ TARGET := $(or $(CARGO_TARGET_DIR),target)
 
 include tests/lab/lab.mk
 include deploy/deploy.mk
+include tests/bench/bench.mk
 
 .PHONY: help
 help: ## What can be made
