@@ -1,5 +1,6 @@
 //! End-to-end: Palier on a real control plane, with a real gateway, a real Prometheus and live requests. See README.md.
 
+#![allow(clippy::disallowed_methods, reason = "what is measured here is real time")]
 #![allow(
     clippy::print_stdout,
     clippy::print_stderr,
