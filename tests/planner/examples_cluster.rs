@@ -391,7 +391,7 @@ fn two_components() -> Cluster {
         "name": "web", "workloadRef": {"name": "shop-web"},
         "traffic": {"service": "shop-web", "gatewayAPI": {"httpRoutes": [{"name": "shop-web"}]}},
     }))
-    .unwrap();
+    .expect("a valid component");
     spec.components.push(web);
     let mut cluster = cluster(spec);
     cluster.add_workload("shop-web", "app:v1", 2);
@@ -484,12 +484,13 @@ fn problems_stall_touch_nothing_and_are_recovered_from() {
             |c| drop(c.foreign_pods.insert("api".into(), "x".into())),
             |c| c.foreign_pods.clear(),
         ),
-        ("MetricSource", |c| c.metric_sources.clear(), |c| drop(c.metric_sources.insert("default".into()))),
+        ("MetricSource", |c| c.metric_sources.clear(), |c| c.metric_sources.extend(["default".into()])),
         (
             "no selector",
             |c| c.services.get_mut("shop-api").unwrap().selector.clear(),
             |c| {
-                drop(c.services.get_mut("shop-api").unwrap().selector.insert("app".into(), "shop-api".into()))
+                let _ =
+                    c.services.get_mut("shop-api").unwrap().selector.insert("app".into(), "shop-api".into());
             },
         ),
         (
