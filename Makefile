@@ -5,6 +5,8 @@ CARGO ?= cargo
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 
 include tests/lab/lab.mk
+include deploy/deploy.mk
+include tests/bench/bench.mk
 
 .PHONY: help
 help: ## What can be made
@@ -30,10 +32,10 @@ unit: ## Units, properties, the house; no cluster
 	$(CARGO) test --locked --lib --bins --test architecture --test planner --test cli --test prometheus --test api --test controller
 
 .PHONY: e2e
-e2e: lab-build ## End-to-end on the local control plane
+e2e: lab-build ## The chart's policies and the end-to-end suite on the local control plane
+	$(CARGO) test --locked --test policies
 	$(CARGO) test --locked --test e2e
 
 .PHONY: demo
 demo: lab-build ## A good and a bad release on the local control plane, with a live view
-	$(CARGO) build --locked --release --bin palier
-	$(CARGO) run --locked --release --quiet --example demo
+	$(CARGO) test --locked --quiet --test demo

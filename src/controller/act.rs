@@ -2,6 +2,7 @@
 
 use crate::adapters::kube::call::CallError;
 use crate::adapters::kube::events::Note;
+use crate::adapters::kube::views::ServiceView;
 use crate::adapters::kube::writes::{Effect, Subject, look_at_target, perform};
 use crate::engine::Write;
 use crate::engine::world::{RolloutSeen, RouteKind};
@@ -26,7 +27,13 @@ pub async fn carry_out(context: &Context, key: &Key, seen: &Observed, writes: &[
         let stored = stored.filter(|it| it.seen.at.uid == seen.stored.seen.at.uid);
         let rollout = stored.as_ref().unwrap_or(&seen.stored);
         let run = lock(&context.desks.of(key)).run.clone();
-        let subject = Subject { rollout: &rollout.seen, finalizers: &rollout.finalizers, run: run.as_ref() };
+        let service = service_of(context, key, write);
+        let subject = Subject {
+            rollout: &rollout.seen,
+            finalizers: &rollout.finalizers,
+            service: service.as_ref(),
+            run: run.as_ref(),
+        };
         let outcome = perform(&context.cluster, subject, write).await;
         let (kind, verb) = labels_of(write);
         context.metrics.wrote(kind, verb, written(&outcome));
@@ -47,6 +54,16 @@ pub async fn carry_out(context: &Context, key: &Key, seen: &Observed, writes: &[
     }
     lock(&context.desks.of(key)).refusal.clear();
     Ok(())
+}
+
+/// The Service that a write copies.
+fn service_of(context: &Context, key: &Key, write: &Write) -> Option<ServiceView> {
+    match write {
+        Write::CreateCanaryService { service, .. } => {
+            context.stores.services.get(&key.namespace, &service.name)
+        }
+        _ => None,
+    }
 }
 
 /// Takes what a write did or a read found to everybody who rests on it.

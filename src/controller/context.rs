@@ -74,23 +74,43 @@ impl Context {
 pub struct NotLeading;
 
 /// Whether the admission policy that pauses changed Deployments is in force, as it was last looked up.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Policy {
+    may_look: bool,
     seen: Mutex<Option<(Instant, bool)>>,
     looking: tokio::sync::Mutex<()>,
 }
 
 impl Policy {
+    /// Nothing is known yet. Without `may_look` nothing is ever asked: in namespaced mode there is no right to.
+    #[must_use]
+    pub fn new(may_look: bool) -> Self {
+        Self { may_look, seen: Mutex::default(), looking: tokio::sync::Mutex::default() }
+    }
+
     /// What was last looked up; not in force before that.
     #[must_use]
     pub fn is_in_force(&self) -> bool {
         lock(&self.seen).is_some_and(|(_, is_in_force)| is_in_force)
     }
 
+    /// As if it had just been looked up.
+    #[cfg(test)]
+    #[must_use]
+    pub fn known(is_in_force: bool) -> Self {
+        Self { seen: Mutex::new(Some((Instant::now(), is_in_force))), ..Self::new(true) }
+    }
+
+    /// Whether the last look is older than a minute.
+    #[must_use]
+    pub fn is_old(&self) -> bool {
+        lock(&self.seen).is_none_or(|(at, _)| at.elapsed() >= POLICY_GOOD_FOR)
+    }
+
     /// Looks again if the last look is older than a minute.
     pub async fn refresh(&self, cluster: &Cluster) {
         let _turn = self.looking.lock().await;
-        if lock(&self.seen).is_some_and(|(at, _)| at.elapsed() < POLICY_GOOD_FOR) {
+        if !self.may_look || !self.is_old() {
             return;
         }
         let is_in_force = policy::is_in_force(cluster).await;

@@ -9,6 +9,7 @@ use crate::adapters::kube::row::View;
 use crate::adapters::kube::views::{DeploymentView, ReplicaSetView, ServiceView};
 use crate::adapters::kube::writes::{Effect, Now};
 use crate::api::RolloutStatus;
+use crate::engine::References;
 use crate::engine::world::{Answered, DeploymentSeen, Look, ReplicaSetSeen, Seen, ServiceSeen};
 
 use super::queue::Key;
@@ -57,6 +58,8 @@ pub struct Desk {
     pub inbox: Vec<Answered>,
     /// Questions without an answer yet, as (component, gate).
     pub asking: BTreeSet<(String, String)>,
+    /// What the components name, as last observed.
+    pub names: BTreeMap<String, References>,
     /// Live reads by component.
     pub looks: BTreeMap<String, Looks>,
     /// The record of the present run as it was last written.
@@ -116,8 +119,12 @@ impl<T: Clone> Kept<T> {
         }
     }
 
-    fn is_of(&self, name: &str) -> bool {
-        self.found.as_ref().is_some_and(|(_, kept, _)| kept == name)
+    /// Keeps what a write did, unless a watch tells it too.
+    fn learn<V: View>(&mut self, now: &Now<V>, pick: impl Fn(&V) -> T) {
+        match now {
+            Now::Is(row) if row.view.as_ref().is_ok_and(View::is_watched) => self.drop(),
+            _ => self.set(name_of(now), look_of(now, pick)),
+        }
     }
 
     fn drop(&mut self) {
@@ -135,22 +142,22 @@ impl Looks {
             && old(self.foreign_pod.found.as_ref().map(|it| &it.0))
     }
 
-    /// Brings what was looked at to what a write did.
-    fn learn(&mut self, effect: &Effect) {
+    /// Brings what is known of the objects that `names` names to what a write did.
+    fn learn(&mut self, names: &References, effect: &Effect) {
         match effect {
             Effect::Deployment(now) => {
-                let look = look_of(now, |view: &DeploymentView| view.0.clone());
-                if self.deployment.is_of(name_of(now)) {
-                    self.deployment.set(name_of(now), look);
+                if names.workload == name_of(now) {
+                    self.deployment.learn(now, |view: &DeploymentView| view.0.clone());
+                    // The Deployment controller may create or scale ReplicaSets because of it.
+                    self.replica_sets.drop();
                 }
-                // The Deployment controller may create or scale ReplicaSets because of it.
-                self.replica_sets.drop();
             }
             Effect::Service(now) => {
-                for kept in [&mut self.service, &mut self.canary_service] {
-                    if kept.is_of(name_of(now)) {
-                        kept.set(name_of(now), look_of(now, |view: &ServiceView| view.0.clone()));
-                    }
+                let seen = |view: &ServiceView| view.seen.clone();
+                if names.service.as_deref() == Some(name_of(now)) {
+                    self.service.learn(now, seen);
+                } else if names.canary_service().as_deref() == Some(name_of(now)) {
+                    self.canary_service.learn(now, seen);
                 }
             }
             Effect::ReplicaSet(now) => self.learn_replica_set(now),
@@ -177,19 +184,21 @@ impl Looks {
 impl Desk {
     /// Brings every live read to what a write did.
     pub fn learn(&mut self, effect: &Effect) {
-        for looks in self.looks.values_mut() {
-            looks.learn(effect);
+        for (component, names) in &self.names {
+            let looks = self.looks.entry(component.clone()).or_default();
+            looks.learn(names, effect);
         }
         if let Effect::Run(now) = effect {
             self.run = match now {
-                Now::Is(row) => row.view.as_ref().ok().map(|view| view.at().clone()),
+                Now::Is(row) => Some(row.seen()),
                 Now::Gone { name, .. } => self.run.take().filter(|run| run.name != *name),
             };
         }
     }
 
-    /// Drops live reads that are too old.
+    /// Drops what a Rollout at rest does not need: live reads that are too old, and names.
     pub fn tidy(&mut self) {
+        self.names = BTreeMap::new();
         self.looks.retain(|_, looks| !looks.is_stale());
     }
 }

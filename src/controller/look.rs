@@ -7,6 +7,7 @@ use futures::future::join_all;
 use crate::adapters::kube::call::CallError;
 use crate::adapters::kube::reads;
 use crate::adapters::kube::row::View;
+use crate::adapters::kube::views::{DeploymentView, ServiceView};
 use crate::adapters::kube::writes::{Effect, now};
 use crate::api::names::POD_TEMPLATE_HASH;
 use crate::engine::Inquiry;
@@ -59,8 +60,7 @@ async fn read(
         Inquiry::Deployment(_) => {
             let name = &found.workload;
             let deployment = now(&context.cluster, &key.namespace, name).await?;
-            let look =
-                look_of(&deployment, |view: &crate::adapters::kube::views::DeploymentView| view.0.clone());
+            let look = look_of(&deployment, |view: &DeploymentView| view.0.clone());
             keep(context, key, &Effect::Deployment(deployment));
             of(&mut |looks| looks.deployment.set(name, look.clone()));
         }
@@ -69,7 +69,7 @@ async fn read(
             let name = if is_canary { found.canary_service() } else { found.service.clone() };
             let Some(name) = name else { return Ok(()) };
             let service = now(&context.cluster, &key.namespace, &name).await?;
-            let look = look_of(&service, |view: &crate::adapters::kube::views::ServiceView| view.0.clone());
+            let look = look_of(&service, |view: &ServiceView| view.seen.clone());
             keep(context, key, &Effect::Service(service));
             of(&mut |looks| {
                 let kept = if is_canary { &mut looks.canary_service } else { &mut looks.service };

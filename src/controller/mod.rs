@@ -12,6 +12,8 @@ mod queue;
 mod reconcile;
 mod run;
 mod sources;
+#[cfg(test)]
+mod stage;
 mod watches;
 
 pub use options::{PrometheusFlag, RunOptions};

@@ -45,8 +45,9 @@ pub fn observe(context: &Context, key: &Key, epoch: i64) -> Option<Observed> {
             (component.clone(), component_seen(context, &stored, component, names, looks))
         })
         .collect();
+    desk.names = names;
     let world = World {
-        actions: actions_of(context, key),
+        actions: actions_of(context, key, rollout.status.run.as_ref().map_or(0, |run| run.number)),
         answers: desk.inbox.clone(),
         asking: desk.asking.clone(),
         epoch,
@@ -141,7 +142,7 @@ fn service_seen(
     let Some(view) = context.stores.services.get(namespace, name) else {
         return looked.unwrap_or_default();
     };
-    let mut service = view.0;
+    let mut service = view.seen;
     service.ready = ready_behind(context, namespace, &service);
     Look::Found(service)
 }
@@ -179,9 +180,11 @@ fn routes_seen(
     names.routes.iter().map(|(kind, name)| (*kind, name.clone(), look(*kind, name))).collect()
 }
 
-fn actions_of(context: &Context, key: &Key) -> Vec<ActionSeen> {
+/// The actions that speak of the present run, oldest first; all others are void.
+fn actions_of(context: &Context, key: &Key, run: i64) -> Vec<ActionSeen> {
     let views = context.stores.actions.of_rollout(&key.namespace, &key.name);
-    let mut actions: Vec<ActionSeen> = views.into_iter().map(|view| view.seen).collect();
+    let present = views.into_iter().filter(|view| view.seen.action.run == run);
+    let mut actions: Vec<ActionSeen> = present.map(|view| view.seen).collect();
     actions.sort_by(|a, b| (a.created_at, &a.uid).cmp(&(b.created_at, &b.uid)));
     actions
 }
@@ -193,3 +196,6 @@ fn sources_of(context: &Context, namespace: &str) -> BTreeSet<String> {
         .map(|(name, _)| name.clone())
         .collect()
 }
+
+#[cfg(test)]
+mod tests;

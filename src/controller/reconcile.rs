@@ -22,6 +22,9 @@ use super::{look, measure};
 /// Decisions in one go. A Rollout needs a few; more than this means that two sides disagree.
 const ROUNDS: usize = 32;
 
+/// A Rollout at rest is not looked at again before this time unless something changes.
+const SHORTEST_REST: Duration = Duration::from_millis(10);
+
 /// Why the work on a Rollout stopped before it was at rest.
 #[derive(Debug, thiserror::Error)]
 pub enum Stop {
@@ -83,10 +86,10 @@ async fn rounds(
     for _ in 0..ROUNDS {
         let claim = context.claim()?;
         let Some(seen) = observe(context, key, claim.epoch) else { return Ok(None) };
-        if may_start_a_run(&seen.world) {
+        if may_start_a_run(&seen.world) && context.policy.is_old() {
             context.policy.refresh(&context.cluster).await;
+            continue;
         }
-        let Some(seen) = observe(context, key, claim.epoch) else { return Ok(None) };
         let now = whole_millis(Timestamp::now());
         let plan = (context.decide)(&seen.world, now);
         let is_at_rest = !plan.persist && plan.writes.is_empty() && plan.look.is_empty();
@@ -232,6 +235,10 @@ fn whole_millis(at: Timestamp) -> Timestamp {
 fn instant_of(at: Timestamp, now: Timestamp) -> Instant {
     let millis = at.as_millisecond().saturating_sub(now.as_millisecond());
     // A wake-up in a year is as good as one in a day.
-    let pause = Duration::from_millis(u64::try_from(millis).unwrap_or(0)).min(Duration::from_secs(86_400));
+    let pause = Duration::from_millis(u64::try_from(millis).unwrap_or(0));
+    let pause = pause.clamp(SHORTEST_REST, Duration::from_secs(86_400));
     Instant::now() + pause
 }
+
+#[cfg(test)]
+mod tests;

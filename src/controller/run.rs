@@ -23,7 +23,7 @@ use crate::adapters::kube::events;
 use crate::adapters::kube::lease::{Candidate, Standing, Terms};
 use crate::adapters::kube::stores::Stores;
 use crate::adapters::prometheus::Sources;
-use crate::api::RolloutState;
+use crate::api::{Interception, RolloutState};
 use crate::engine::decide;
 use crate::server::metrics::{WriteKind, WriteVerb};
 
@@ -34,6 +34,7 @@ use super::names::Names;
 use super::options::RunOptions;
 use super::queue::{Ended, Key, Queue, Urgency};
 use super::reconcile::reconcile;
+use super::sources::Follower;
 use super::{sources, watches};
 
 /// The longest wait for the answer to a write.
@@ -72,11 +73,13 @@ pub async fn run(options: RunOptions) -> Result<(), RunError> {
     let context = Arc::new(set_up(&options, standing_seen, &mut core));
     sources::take_flag(&context, options.prometheus.as_ref());
     watches::start(&context, options.namespace.as_deref(), &mut core);
-    let has_flag = options.prometheus.is_some();
-    core.spawn(sources::follow(context.clone(), options.lease_namespace.clone(), has_flag));
-    if !fill_stores(&context, &options.shutdown).await {
+    if !fill_stores(&context, &options).await {
         return Ok(());
     }
+    let has_flag = options.prometheus.is_some();
+    let mut follower = Follower::new(context.clone(), options.lease_namespace.clone(), has_flag);
+    follower.catch_up().await;
+    core.spawn(follower.follow());
     context.policy.refresh(&context.cluster).await;
     let stop = CancellationToken::new();
     let candidate = candidate(&options);
@@ -111,7 +114,7 @@ fn set_up(options: &RunOptions, standing: watch::Receiver<Standing>, core: &mut 
         sources: Sources::new(),
         source_changed: Notify::new(),
         allowed: Mutex::default(),
-        policy: Policy::default(),
+        policy: Policy::new(options.namespace.is_none() || options.interception == Interception::Admission),
         events,
         metrics: options.metrics.clone(),
         health: options.health.clone(),
@@ -136,11 +139,12 @@ fn candidate(options: &RunOptions) -> Candidate {
 }
 
 /// Waits until the stores hold what the API server holds; `false` if the end was asked before.
-async fn fill_stores(context: &Context, shutdown: &CancellationToken) -> bool {
-    while !context.stores.are_synced() {
+async fn fill_stores(context: &Context, options: &RunOptions) -> bool {
+    let knows_sources = || options.namespace.is_some() || context.stores.sources.is_synced();
+    while !context.stores.are_synced() || !knows_sources() {
         context.health.beat();
         tokio::select! {
-            () = shutdown.cancelled() => return false,
+            () = options.shutdown.cancelled() => return false,
             () = tokio::time::sleep(SYNC_POLL) => {}
         }
     }

@@ -42,17 +42,49 @@ pub fn take_flag(context: &Context, flag: Option<&PrometheusFlag>) {
     lock(&context.allowed).insert(DEFAULT.to_owned(), everywhere);
 }
 
-/// Follows the MetricSources for ever. `namespace` is where Palier runs; `has_flag` makes the flag's source win.
-pub async fn follow(context: Arc<Context>, namespace: String, has_flag: bool) {
-    let mut known: BTreeMap<String, MetricSourceSpec> = BTreeMap::new();
-    loop {
-        let all = context.stores.sources.keys();
+/// Follows the MetricSources.
+pub struct Follower {
+    context: Arc<Context>,
+    /// Where Palier runs, and where its Secrets are.
+    namespace: String,
+    /// Whether a flag gives the source `default`, which then wins over the object.
+    has_flag: bool,
+    known: BTreeMap<String, MetricSourceSpec>,
+}
+
+impl Follower {
+    /// A follower that knows nothing yet.
+    #[must_use]
+    pub const fn new(context: Arc<Context>, namespace: String, has_flag: bool) -> Self {
+        Self { context, namespace, has_flag, known: BTreeMap::new() }
+    }
+
+    /// Follows for ever.
+    pub async fn follow(mut self) {
+        let mut is_complete = self.catch_up().await;
+        loop {
+            let pause = if is_complete { REFRESH } else { RETRY };
+            // Without sources there is nothing to refresh.
+            let has_any = !self.known.is_empty();
+            tokio::select! {
+                () = self.context.source_changed.notified() => {}
+                () = tokio::time::sleep(pause), if has_any => {}
+            }
+            is_complete = self.catch_up().await;
+        }
+    }
+
+    /// Brings the registry to what the MetricSources and their Secrets say now; whether all of it could be read.
+    pub async fn catch_up(&mut self) -> bool {
+        let Self { context, known, .. } = self;
         let mut seen = BTreeSet::new();
-        let mut is_complete = true;
-        let mut has_changed = false;
-        for (_, name) in all.into_iter().filter(|(_, name)| !(has_flag && name == DEFAULT)) {
+        let (mut is_complete, mut has_changed) = (true, false);
+        for (_, name) in context.stores.sources.keys() {
             let Some(source) = context.stores.sources.get("", &name) else { continue };
-            is_complete &= take(&context, &namespace, &name, &source.spec).await;
+            if self.has_flag && name == DEFAULT {
+                continue;
+            }
+            is_complete &= take(context, &self.namespace, &name, &source.spec).await;
             has_changed |= known.insert(name.clone(), source.spec.clone()) != Some(source.spec);
             seen.insert(name);
         }
@@ -63,15 +95,9 @@ pub async fn follow(context: Arc<Context>, namespace: String, has_flag: bool) {
         }
         known.retain(|name, _| seen.contains(name));
         if has_changed {
-            wake_all(&context);
+            wake_all(context);
         }
-        let pause = if is_complete { REFRESH } else { RETRY };
-        // Without sources there is nothing to refresh.
-        let has_any = !seen.is_empty();
-        tokio::select! {
-            () = context.source_changed.notified() => {}
-            () = tokio::time::sleep(pause), if has_any => {}
-        }
+        is_complete
     }
 }
 

@@ -12,10 +12,11 @@ use crate::api::{
     BakeStatus, ComponentStatus, Gate, GateStatus, NoDataThen, OnFailure, Phase, Span, Stage, Verdict,
 };
 
-use super::gates::{due_at, evidence_key, fold, no_data_deadline};
+use super::gates::{due_at, evidence_key, fold, judge, no_data_deadline};
 use super::plan::{Measurement, Reason};
 use super::query::{Variables, pods_pattern, substitute};
 use super::turn::{Part, Turn, after, between, enter};
+use super::world::Answered;
 
 /// How much longer than two intervals may pass between two evaluations that prove the time between them.
 const SLACK: Span = Span::seconds(15);
@@ -93,9 +94,11 @@ pub(super) fn gather(turn: &mut Turn<'_>, component: &mut ComponentStatus, part:
     for gate in gates_of(turn, part) {
         let Some(at) = component.gates.iter().position(|status| status.name == gate.name) else { continue };
         let before = component.gates[at].verdict;
-        let is_mine = |a: &&super::world::Answered| a.component == part.name && a.gate == gate.name;
+        let is_mine = |a: &&Answered| a.component == part.name && a.gate == gate.name;
         for answered in turn.world.answers.iter().filter(is_mine) {
-            component.gates[at] = fold(gate, &component.gates[at], answered);
+            let known = &component.gates[at];
+            let early = too_early(gate, known, answered, bake.started_at);
+            component.gates[at] = early.unwrap_or_else(|| fold(gate, known, answered));
         }
         tell_evidence(turn, part, before, &component.gates[at]);
         let due = due_at(gate, &component.gates[at], bake.started_at, finish_at);
@@ -109,6 +112,23 @@ pub(super) fn gather(turn: &mut Turn<'_>, component: &mut ComponentStatus, part:
         }
         ask(turn, component, part, phase, (gate, at));
     }
+}
+
+/// The gate with an answer that holds nothing yet: until one window has passed since the weight came into force, a rate over
+/// the canary's first samples has nothing to look at. That is no outage; it is too early to say.
+fn too_early(
+    gate: &Gate,
+    known: &GateStatus,
+    answered: &Answered,
+    started_at: Timestamp,
+) -> Option<GateStatus> {
+    let ends_at = after(after(started_at, gate.initial_delay), gate.window);
+    let is_first = known.recent.is_empty() && known.verdict == Verdict::Wait && answered.key == known.key;
+    if !is_first || answered.at >= ends_at || judge(gate, &answered.answer).verdict != Verdict::NoData {
+        return None;
+    }
+    let message = "waiting for the canary's first samples".to_owned();
+    Some(GateStatus { message, evaluated_at: Some(answered.at), ..known.clone() })
 }
 
 fn tell_evidence(turn: &mut Turn<'_>, part: &Part<'_>, before: Verdict, status: &GateStatus) {

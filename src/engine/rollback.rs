@@ -56,6 +56,9 @@ fn settle_back(turn: &Turn<'_>, component: &mut ComponentStatus, part: &Part<'_>
         gates: std::mem::take(&mut component.gates),
         desired_replicas: component.desired_replicas,
         rejected: canary.as_ref().map(|canary| canary.revision.clone()),
+        // Where it failed, for people; a new run starts from the first phase.
+        phase_index: component.phase_index.filter(|_| is_rejected),
+        earned: if is_rejected { std::mem::take(&mut component.earned) } else { Vec::new() },
         canary,
         ..ComponentStatus::default()
     };

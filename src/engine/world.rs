@@ -144,10 +144,13 @@ pub struct DeploymentSeen {
 }
 
 impl DeploymentSeen {
-    /// Whether every pod of the Deployment's own is of the present template: there is no other version left.
+    /// Whether every pod of the Deployment's own is of the present template: there is no other version left. A status
+    /// that speaks of the template before says nothing about it.
     #[must_use]
     pub fn has_rolled(&self) -> bool {
-        self.updated_replicas > 0 && self.updated_replicas == self.total_replicas
+        self.observed_generation >= self.generation
+            && self.updated_replicas > 0
+            && self.updated_replicas == self.total_replicas
     }
 
     /// Whether the Deployment controller has finished: all pods are of the present template and available.

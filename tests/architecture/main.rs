@@ -1,5 +1,7 @@
 //! The house: who may use whom, how large a file may be, what may stand in committed text.
 
+#![allow(clippy::unwrap_used, reason = "a test may panic: that is how it fails")]
+
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -1,6 +1,10 @@
 //! End-to-end: Palier on a real control plane, with a real gateway, a real Prometheus and live requests. See README.md.
 
-#![allow(clippy::print_stdout, clippy::print_stderr, reason = "the suite speaks to the person at the terminal")]
+#![allow(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "the suite speaks to the person at the terminal"
+)]
 
 #[path = "../lab/mod.rs"]
 mod lab;

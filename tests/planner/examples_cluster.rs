@@ -484,7 +484,13 @@ fn problems_stall_touch_nothing_and_are_recovered_from() {
             |c| drop(c.foreign_pods.insert("api".into(), "x".into())),
             |c| c.foreign_pods.clear(),
         ),
-        ("MetricSource", |c| c.metric_sources.clear(), |c| c.metric_sources.extend(["default".into()])),
+        (
+            "MetricSource",
+            |c| c.metric_sources.clear(),
+            |c| {
+                c.metric_sources.insert("default".into());
+            },
+        ),
         (
             "no selector",
             |c| c.services.get_mut("shop-api").unwrap().selector.clear(),

@@ -146,7 +146,13 @@ impl Cluster {
         limit: Option<u32>,
     ) -> Result<Page<T>, CallError> {
         let limit = limit.unwrap_or(LIST_LIMIT).min(LIST_LIMIT);
-        let params = ListParams::default().labels(labels).fields(fields).limit(limit);
+        let given = |text: &str| Some(text.to_owned()).filter(|text| !text.is_empty());
+        let params = ListParams {
+            label_selector: given(labels),
+            field_selector: given(fields),
+            limit: Some(limit),
+            ..ListParams::default()
+        };
         let request = kube::core::Request::new(at.collection()).list(&params);
         let request = request.map_err(|error| at.unsendable(&error))?;
         self.send("list", at, builder_of(&request), Vec::new()).await
@@ -212,7 +218,7 @@ impl Cluster {
         if answer.pointer("/metadata/deletionTimestamp").is_none() {
             return Ok(Deleted::Gone);
         }
-        Ok(serde_json::from_value::<Row<V>>(answer).map_or(Deleted::Gone, Deleted::Going))
+        Ok(serde_json::from_value::<Box<Row<V>>>(answer).map_or(Deleted::Gone, Deleted::Going))
     }
 
     async fn send<T: DeserializeOwned>(
@@ -238,7 +244,7 @@ pub enum Deleted<V> {
     /// It is gone.
     Gone,
     /// It goes when its finalizers are done.
-    Going(Row<V>),
+    Going(Box<Row<V>>),
 }
 
 /// One page of a list.

@@ -152,6 +152,16 @@ impl<V> Row<V> {
         self.meta.uid.as_deref().unwrap_or_default()
     }
 
+    /// Identity and version.
+    #[must_use]
+    pub fn seen(&self) -> Seen {
+        Seen {
+            name: self.name().to_owned(),
+            uid: self.uid().to_owned(),
+            resource_version: self.resource_version().to_owned(),
+        }
+    }
+
     /// Version.
     #[must_use]
     pub fn resource_version(&self) -> &str {

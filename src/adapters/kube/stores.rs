@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::row::View;
+use super::row::{Row, View};
 use super::store::{Change, Store};
 use super::views::{
     ActionView, DeploymentView, GrpcRouteView, HttpRouteView, MetricSourceView, ReplicaSetView, RolloutView,
@@ -63,7 +63,7 @@ impl Stores {
 
 fn take<V: View>(store: &Store<V>, namespace: &str, now: &Now<V>) -> Option<Change> {
     match now {
-        Now::Is(row) => store.put(row.clone()),
+        Now::Is(row) => store.put(Row::clone(row)),
         Now::Gone { name, uid } => store.forget(namespace, name, uid.as_deref()),
     }
 }

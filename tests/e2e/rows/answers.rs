@@ -36,7 +36,7 @@ pub async fn row04_too_many_requests(scene: Arc<Scene>) -> Result<()> {
 }
 
 pub async fn row04_two_series(scene: Arc<Scene>) -> Result<()> {
-    holds_and_goes_on(&scene, Mood::TwoSeries, Verdict::Error).await
+    holds_and_goes_on(&scene, Mood::TwoSeries, Verdict::NoData).await
 }
 
 /// A shop with one phase before the last, whose gate asks a metric server with a mood of its own.
@@ -50,7 +50,8 @@ async fn shop_with_a_moody_gate(scene: &Arc<Scene>) -> Result<Shop> {
 /// Waits until some of the first bake is proven, and gives how much.
 async fn half_way(shop: &Shop) -> Result<Duration> {
     let half = BAKE / 2;
-    let status = shop.until("half of the bake is proven", IN_A_MOMENT, |status| earned(status) >= half).await?;
+    let status =
+        shop.until("half of the bake is proven", IN_A_MOMENT, |status| earned(status) >= half).await?;
     Ok(earned(&status))
 }
 
@@ -85,16 +86,25 @@ async fn holds_and_goes_on(scene: &Arc<Scene>, mood: Mood, verdict: Verdict) -> 
 
     // Then it has held, all the time
     let after = shop.status()?;
-    ensure!(after.state == RolloutState::Held && after.components[0].weight == 50, "not held: {}", after.message);
+    ensure!(
+        after.state == RolloutState::Held && after.components[0].weight == 50,
+        "not held: {}",
+        after.message
+    );
     let grown = earned(&after).saturating_sub(earned(&held));
     ensure!(grown <= Duration::from_secs(1), "the bake went on without evidence: {grown:?}");
     // and goes on when the answers are back, without starting over
     scene.lab().moods().set(&scene.namespace, Mood::Truthful);
     let begun = std::time::Instant::now();
-    shop.until("it goes on to 100 %", IN_A_MOMENT, |status| status.components[0].target_weight == 100).await?;
+    shop.until("it goes on to 100 %", IN_A_MOMENT, |status| status.components[0].target_weight == 100)
+        .await?;
     let rest = BAKE.saturating_sub(earned(&after));
     let took = begun.elapsed();
-    scene.measured("from answers to the raise", &format!("{:.1} s, {:.1} s were left", took.as_secs_f64(), rest.as_secs_f64()), "no new start");
+    scene.measured(
+        "from answers to the raise",
+        &format!("{:.1} s, {:.1} s were left", took.as_secs_f64(), rest.as_secs_f64()),
+        "no new start",
+    );
     // Another five seconds: the window of the query holds a gap at first, and the machine is busy.
     ensure!(took <= rest + Duration::from_secs(5), "it started over: {took:?} with {rest:?} left");
     shop.until_ended(1, Outcome::Completed).await?;
@@ -117,6 +127,9 @@ pub async fn row04_abort_without_answers(scene: Arc<Scene>) -> Result<()> {
     let why = ended.run.map(|run| run.reason).unwrap_or_default();
     ensure!(why.contains("nothing to see"), "the reason is not told: {why}");
     nobody_noticed(&scene, &visitors.stop().await)?;
-    let wanted = shop.found[0].clone().with_image(&crate::world::given::image("v2"));
-    wanted.is_kept(&shop.look().await?[0], Apart::FromTheLabelAndThePause)
+    shop.until_as(
+        &shop.found[0].clone().with_image(&crate::world::given::image("v2")),
+        Apart::FromTheLabelAndThePause,
+    )
+    .await
 }

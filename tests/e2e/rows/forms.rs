@@ -22,7 +22,7 @@ async fn reaches_everyone(scene: &Scene, shop: &Shop, apart: Apart) -> Result<()
     shop.serves(shop.workload(), "v2").await?;
     nobody_noticed(scene, &visitors.stop().await)?;
     pods_are_the_first_ones(scene, "v2", 4)?;
-    shop.found[0].clone().with_image(&image("v2")).is_kept(&shop.look().await?[0], apart)
+    shop.until_as(&shop.found[0].clone().with_image(&image("v2")), apart).await
 }
 
 pub async fn row13_at_rest(scene: Arc<Scene>) -> Result<()> {
@@ -37,7 +37,10 @@ pub async fn row13_at_rest(scene: Arc<Scene>) -> Result<()> {
     scene.record.deployments.until("six pods at rest", &shop.name, IN_A_MOMENT, six).await?;
     shop.scale(4).await?;
     reaches_everyone(&scene, &shop, Apart::FromTheLabelAndThePause).await?;
-    ensure!(shop.deployment().await?.spec.and_then(|spec| spec.paused) == Some(true), "not paused after the run");
+    ensure!(
+        shop.deployment().await?.spec.and_then(|spec| spec.paused) == Some(true),
+        "not paused after the run"
+    );
     // A second run starts from the state that the first one has left.
     let visitors = shop.visitors(RATE)?;
     shop.push("v3").await?;
@@ -95,14 +98,15 @@ pub async fn row13_route_of_five_rules(scene: Arc<Scene>) -> Result<()> {
     // Given a route of five rules with filters and matches, of which three name the Service
     let path = |prefix: &str| json!({"path": {"type": "PathPrefix", "value": prefix}});
     let header = json!({"type": "RequestHeaderModifier", "requestHeaderModifier": {"set": [{"name": "x-shop", "value": "yes"}]}});
-    let redirect = json!({"type": "RequestRedirect", "requestRedirect": {"hostname": "old.example", "statusCode": 302}});
+    let redirect =
+        json!({"type": "RequestRedirect", "requestRedirect": {"hostname": "old.example", "statusCode": 302}});
+    let rewrite = json!({"type": "URLRewrite", "urlRewrite": {"path": {"type": "ReplacePrefixMatch", "replacePrefixMatch": "/"}}});
     let rules = vec![
         json!({"matches": [path("/old")], "filters": [redirect]}),
         json!({"matches": [path("/api"), {"headers": [{"name": "x-api", "value": "1"}]}], "filters": [header],
                "backendRefs": [backend("shop")]}),
         json!({"matches": [path("/other")], "backendRefs": [backend("other")]}),
-        json!({"matches": [path("/both")], "backendRefs": [
-            {"name": "shop", "port": 80, "weight": 3}, {"name": "other", "port": 80, "weight": 1}]}),
+        json!({"matches": [path("/weighed")], "filters": [rewrite], "backendRefs": [{"name": "shop", "port": 80, "weight": 3}]}),
         json!({"matches": [path("/")], "timeouts": {"request": "10s"}, "backendRefs": [backend("shop")]}),
     ];
     // somebody else's Service in it, of a Deployment that no Rollout names
@@ -118,7 +122,9 @@ pub async fn row13_route_of_five_rules(scene: Arc<Scene>) -> Result<()> {
     let (from, to) = stretch(&scene, &shop, 1, 50)?;
     let seen = scene.record.routes.of("shop");
     let during = seen.iter().rfind(|sight| sight.at < to).map(|sight| sight.object.data["spec"].clone());
-    let (Some(mut before), Some(mut during)) = (before, during) else { anyhow::bail!("the route was not seen") };
+    let (Some(mut before), Some(mut during)) = (before, during) else {
+        anyhow::bail!("the route was not seen")
+    };
     ensure!(before != during, "nothing of the route was different at {from}");
     for rule in [1, 3, 4] {
         before["rules"][rule]["backendRefs"] = json!(null);
@@ -134,9 +140,12 @@ pub async fn row13_one_namespace_alone(scene: Arc<Scene>) -> Result<()> {
     let shop = scene.given(given).await?;
     reaches_everyone(&scene, &shop, Apart::FromTheLabelAndThePause).await?;
     // Then it has asked for nothing outside of it.
-    let elsewhere = scene.lab().audit().read()?.by(&scene.user).only(|entry| {
-        entry.namespace != scene.namespace && !entry.resource.is_empty() && entry.code == 403
-    });
+    let elsewhere = scene
+        .lab()
+        .audit()
+        .read()?
+        .by(&scene.user)
+        .only(|entry| entry.namespace != scene.namespace && !entry.resource.is_empty());
     ensure!(elsewhere.0.is_empty(), "it asked for more than its namespace: {:?}", elsewhere.counts());
     Ok(())
 }

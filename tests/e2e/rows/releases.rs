@@ -3,10 +3,11 @@
 use std::sync::Arc;
 
 use anyhow::{Context as _, Result, ensure};
-use palier::api::Outcome;
+use jiff::Timestamp;
+use palier::api::{Outcome, RolloutStatus};
 
 use crate::world::given::image;
-use crate::world::phases::{nobody_noticed, pods_are_the_first_ones, share_is};
+use crate::world::phases::{nobody_noticed, pods_are_the_first_ones, share_is, stretch};
 use crate::world::shop::is_ready;
 use crate::world::{Apart, Gate, Given, Scene, Shop, conserve, phases};
 
@@ -18,14 +19,15 @@ const HISTORY: &str = "deployment.kubernetes.io/revision";
 
 pub async fn row01_good_image_reaches_everyone(scene: Arc<Scene>) -> Result<()> {
     // Given a shop that two gates judge, with visitors
-    let given = Given::shop("v1").replicas(PODS).baking("15s").judged_by(Gate::errors()).judged_by(Gate::p95());
+    let given =
+        Given::shop("v1").replicas(PODS).baking("15s").judged_by(Gate::errors()).judged_by(Gate::p95());
     let shop = scene.given(given).await?;
     let visitors = shop.visitors(RATE)?;
     let before = revision(&shop).await?;
 
     // When a good image is pushed
     let pushed = shop.push("v2").await?;
-    let ended = shop.until_ended(1, Outcome::Completed).await?;
+    shop.until_ended(1, Outcome::Completed).await?;
     shop.until("it is at rest", phases::IN_A_MOMENT, is_ready).await?;
 
     // Then each phase gave it its share, and no request failed from start to end
@@ -37,24 +39,29 @@ pub async fn row01_good_image_reaches_everyone(scene: Arc<Scene>) -> Result<()> 
     // and its pods are those that were the canary's, in one new revision of the Deployment
     pods_are_the_first_ones(&scene, "v2", usize::try_from(PODS)?)?;
     ensure!(revision(&shop).await? == before + 1, "not one new revision");
-    // and the former version had all its pods until the end
-    let adopted = report.last_of("v1").context("v1 never served")?;
-    let stable = format!("{}-", shop.name);
-    let stable = scene.record.sets.present().into_iter().find(|set| {
-        let name = set.metadata.name.clone().unwrap_or_default();
-        name.starts_with(&stable) && Some(name) != canary_set(&ended)
-    });
-    let stable = stable.and_then(|set| set.metadata.name.clone()).context("the former ReplicaSet is gone")?;
-    phases::capacity_was_kept(&scene, &stable, i32::try_from(PODS)?, (pushed, adopted))?;
+    // and the former version had all its pods until it had served its last request
+    let (everyone, _) = stretch(&scene, &shop, 1, 100)?;
+    let late = report.between(everyone, Timestamp::MAX);
+    let behind = late.requests.iter().filter(|one| one.version.as_deref() == Some("v1")).count();
+    scene.measured("requests to v1 from 100 % on", &format!("{behind} of {}", late.total()), "0");
+    ensure!(
+        behind == 0,
+        "{behind} requests came to v1 after 100 % was in force, the last at {:?}",
+        report.last_of("v1")
+    );
+    let released = first_status(&scene, &shop)?;
+    let stable = released.components[0].stable.clone().context("no stable revision")?.replica_set;
+    phases::capacity_was_kept(&scene, &stable, i32::try_from(PODS)?, (pushed, everyone))?;
     // and nothing else is different from what was found
-    let wanted = shop.found[0].clone().with_image(&image("v2"));
-    wanted.is_kept(&shop.look().await?[0], Apart::FromTheLabel)?;
+    shop.until_as(&shop.found[0].clone().with_image(&image("v2")), Apart::FromTheLabel).await?;
     conserve::only_our_fields(scene.lab(), &scene.namespace, &shop.name).await
 }
 
-/// The ReplicaSet that serves once the run has ended.
-fn canary_set(status: &palier::api::RolloutStatus) -> Option<String> {
-    status.components.first()?.stable.as_ref().map(|stable| stable.replica_set.clone())
+/// The first status of the run.
+fn first_status(scene: &Scene, shop: &Shop) -> Result<RolloutStatus> {
+    let seen = scene.record.rollouts.of(&shop.name);
+    let mut statuses = seen.iter().filter_map(|sight| sight.object.status.as_ref());
+    statuses.find(|status| status.run.is_some()).cloned().context("there was no run")
 }
 
 /// The Deployment's count of revisions.

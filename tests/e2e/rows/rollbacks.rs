@@ -11,7 +11,8 @@ use serde_json::json;
 
 use crate::world::given::image;
 use crate::world::phases::{
-    IN_A_MOMENT, between, capacity_was_kept, deciding_answer, first_write_to_route, nobody_was_lost, p99_within,
+    IN_A_MOMENT, between, capacity_was_kept, deciding_answer, first_write_to_route, nobody_was_lost,
+    p99_within,
 };
 use crate::world::shop::is_ready;
 use crate::world::{Apart, Gate, Given, Scene, Shop};
@@ -76,7 +77,10 @@ pub async fn row02_rejected_template_waits(scene: Arc<Scene>) -> Result<()> {
     shop.palier("retry", &["--reason", "perhaps it was the weather"]).await?;
     shop.until_baking(2, 10).await?;
     shop.until_ended(2, Outcome::RolledBack).await?;
-    ensure!(shop.deployment().await?.spec.and_then(|spec| spec.paused) == Some(true), "not paused after the retry");
+    ensure!(
+        shop.deployment().await?.spec.and_then(|spec| spec.paused) == Some(true),
+        "not paused after the retry"
+    );
 
     // When the old image is put back, then that is over: all is as found
     shop.push("v1").await?;
@@ -85,7 +89,7 @@ pub async fn row02_rejected_template_waits(scene: Arc<Scene>) -> Result<()> {
     })
     .await?;
     shop.serves(shop.workload(), "v1").await?;
-    shop.found[0].is_kept(&shop.look().await?[0], Apart::FromTheLabel)?;
+    shop.until_as(&shop.found[0], Apart::FromTheLabel).await?;
     nobody_was_lost(&scene, &visitors.stop().await)
 }
 
@@ -105,8 +109,7 @@ async fn goes_back_at_ten(scene: &Scene, shop: &Shop, tag: &str) -> Result<()> {
     capacity_was_kept(scene, &stable.replica_set, 4, (begun, Timestamp::now()))?;
     let deployment = shop.deployment().await?.spec.unwrap_or_default();
     ensure!(deployment.paused == Some(true), "the Deployment is not paused on the rejected template");
-    let wanted = shop.found[0].clone().with_image(&image(tag));
-    wanted.is_kept(&shop.look().await?[0], Apart::FromTheLabelAndThePause)
+    shop.until_as(&shop.found[0].clone().with_image(&image(tag)), Apart::FromTheLabelAndThePause).await
 }
 
 pub async fn row03_slow_goes_back(scene: Arc<Scene>) -> Result<()> {

@@ -4,11 +4,11 @@ use std::sync::Arc;
 
 use anyhow::{Context as _, Result, ensure};
 use jiff::Timestamp;
+use k8s_openapi::api::apps::v1::ReplicaSet;
 use palier::api::Outcome;
 
 use crate::world::given::image;
 use crate::world::phases::{IN_A_MOMENT, available, capacity_was_kept, nobody_noticed};
-use crate::world::shop::is_baking;
 use crate::world::{Apart, Given, Scene, Shop};
 
 const RATE: u32 = 50;
@@ -33,30 +33,24 @@ pub async fn row07_scaled_at_each_phase(scene: Arc<Scene>) -> Result<()> {
     // Then the run reaches its end at the last size, and nobody has noticed
     shop.until_ended(1, Outcome::Completed).await?;
     nobody_noticed(&scene, &visitors.stop().await)?;
-    let wanted = shop.found[0].clone().with_image(&image("v2")).with_replicas(u32::try_from(size)?);
-    wanted.is_kept(&shop.look().await?[0], Apart::FromTheLabel)
+    shop.until_as(
+        &shop.found[0].clone().with_image(&image("v2")).with_replicas(u32::try_from(size)?),
+        Apart::FromTheLabel,
+    )
+    .await
 }
 
 /// Scales, waits until both versions have followed, and looks back: neither had too few pods for what it served.
 async fn follows(scene: &Scene, shop: &Shop, (from, to): (i32, i32), traffic: i32) -> Result<()> {
     let begun = shop.scale(u32::try_from(to)?).await?;
-    let canary_size = share(to, traffic);
-    let status = shop
-        .until(&format!("{canary_size} canary pods for {to} at {traffic} %"), IN_A_MOMENT, |status| {
-            let component = &status.components[0];
-            component.desired_replicas == to
-                && component.canary_replicas == canary_size
-                && component.canary_ready == canary_size
-                && is_baking(component, traffic)
-        })
-        .await?;
-    let component = &status.components[0];
+    let component = shop.status()?.components[0].clone();
     let stable = component.stable.as_ref().context("no stable revision")?.replica_set.clone();
     let canary = component.canary.as_ref().context("no canary")?.replica_set.clone();
-    let what = format!("the former version has {to} pods");
-    let has_followed =
-        |set: Option<&k8s_openapi::api::apps::v1::ReplicaSet>| set.filter(|set| available(set) == to).map(drop);
-    scene.record.sets.until(&what, &stable, IN_A_MOMENT, has_followed).await?;
+    for (set, size) in [(&canary, share(to, traffic)), (&stable, to)] {
+        let has = |found: Option<&ReplicaSet>| found.filter(|set| available(set) == size).map(drop);
+        let what = format!("{size} pods, scaled to {to} at {traffic} %");
+        scene.record.sets.until(&what, set, IN_A_MOMENT, has).await?;
+    }
     // Until new pods are there the need is what it was; from the moment of fewer it is the new one.
     let least = from.min(to);
     capacity_was_kept(scene, &stable, least, (begun, Timestamp::now()))?;

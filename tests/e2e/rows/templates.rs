@@ -34,8 +34,7 @@ pub async fn row06_third_image_at_half(scene: Arc<Scene>) -> Result<()> {
     let last_v2 = report.last_of("v2");
     let first_v3 = report.requests.iter().find(|one| one.version.as_deref() == Some("v3")).map(|one| one.at);
     ensure!(last_v2 < first_v3, "v2 still served at {last_v2:?}, after v3 had come at {first_v3:?}");
-    let wanted = shop.found[0].clone().with_image(&image("v3"));
-    wanted.is_kept(&shop.look().await?[0], Apart::FromTheLabel)
+    shop.until_as(&shop.found[0].clone().with_image(&image("v3")), Apart::FromTheLabel).await
 }
 
 pub async fn row06_old_image_at_half(scene: Arc<Scene>) -> Result<()> {
@@ -51,7 +50,7 @@ pub async fn row06_old_image_at_half(scene: Arc<Scene>) -> Result<()> {
     // Then the run is withdrawn, and all is as found, by the very pods that served before
     shop.until_ended(1, Outcome::Withdrawn).await?;
     shop.until("it is at rest", IN_A_MOMENT, is_ready).await?;
+    shop.until_as(&shop.found[0], Apart::FromTheLabel).await?;
     nobody_noticed(&scene, &visitors.stop().await)?;
-    pods_are_the_first_ones(&scene, "v1", 4)?;
-    shop.found[0].is_kept(&shop.look().await?[0], Apart::FromTheLabel)
+    pods_are_the_first_ones(&scene, "v1", 4)
 }

@@ -109,6 +109,12 @@ impl Controller {
         Ok(reqwest::get(url).await?.error_for_status()?.text().await?)
     }
 
+    /// Whether its log speaks of `word`.
+    pub fn has_said(&self, lab: &Lab, word: &str) -> bool {
+        let log = std::fs::read(lab.children().log(&self.name)).unwrap_or_default();
+        String::from_utf8_lossy(&log).contains(word)
+    }
+
     /// The last lines of its log that speak of `word`.
     pub fn log_about(&self, lab: &Lab, word: &str) -> String {
         log_tail(&lab.children().log(&self.name), word)

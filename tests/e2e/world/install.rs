@@ -24,7 +24,12 @@ pub fn render(lab: &Lab, namespace: &str, settings: &[&str]) -> Result<Vec<Value
     let chart = Path::new(env!("CARGO_MANIFEST_DIR")).join("charts/palier");
     let mut helm = lab.tools().command("helm")?;
     helm.args(["template", RELEASE]).arg(&chart).args(["--namespace", namespace, "--include-crds"]);
-    helm.args(["--kube-version", "1.36", "--api-versions", "admissionregistration.k8s.io/v1/MutatingAdmissionPolicy"]);
+    helm.args([
+        "--kube-version",
+        "1.36",
+        "--api-versions",
+        "admissionregistration.k8s.io/v1/MutatingAdmissionPolicy",
+    ]);
     for setting in settings {
         helm.args(["--set", setting]);
     }

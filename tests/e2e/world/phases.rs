@@ -28,7 +28,8 @@ pub fn stretch(scene: &Scene, shop: &Shop, run: i64, traffic: i32) -> Result<(Ti
     let statuses = seen.iter().filter_map(|sight| Some((sight.at, sight.object.status.as_ref()?)));
     let mut from = None;
     for (at, status) in statuses {
-        let is_run = status.run.as_ref().is_some_and(|present| present.number == run && present.ended_at.is_none());
+        let is_run =
+            status.run.as_ref().is_some_and(|present| present.number == run && present.ended_at.is_none());
         let bakes = is_run && status.components.iter().any(|component| is_baking(component, traffic));
         match from {
             None if bakes => from = Some(at + IN_FORCE),
@@ -78,7 +79,8 @@ pub fn pods_are_the_first_ones(scene: &Scene, tag: &str, size: usize) -> Result<
         containers.and_then(|all| all.first()).and_then(|one| one.image.as_deref()) == Some(&*image(tag))
     };
     let seen: Vec<Sight<Pod>> = scene.record.pods.all().into_iter().filter(of_tag).collect();
-    let uids: std::collections::BTreeSet<String> = seen.iter().filter_map(|sight| sight.object.uid()).collect();
+    let uids: std::collections::BTreeSet<String> =
+        seen.iter().filter_map(|sight| sight.object.uid()).collect();
     ensure!(uids.len() == size, "{} pods of {tag} there were, instead of {size}", uids.len());
     for Sight { object, is_gone, .. } in seen {
         let name = object.name_any();
@@ -103,7 +105,11 @@ pub fn capacity_was_kept(
     let first = seen.iter().rposition(|sight| sight.at <= from).unwrap_or(0);
     for sight in seen.iter().skip(first).take_while(|sight| sight.at < to) {
         let available = available(&sight.object);
-        ensure!(available >= least && !sight.is_gone, "{set} had {available} of {least} pods at {}", sight.at);
+        ensure!(
+            available >= least && !sight.is_gone,
+            "{set} had {available} of {least} pods at {}",
+            sight.at
+        );
     }
     Ok(())
 }
@@ -134,7 +140,12 @@ pub fn first_write_to_route(scene: &Scene, route: &str, after: Timestamp) -> Res
     let is_it = |entry: &&Entry| {
         entry.resource == "httproutes" && entry.name == route && entry.done >= after && entry.code < 300
     };
-    writes.0.iter().find(is_it).cloned().with_context(|| format!("no write to the route {route} after {after}"))
+    writes
+        .0
+        .iter()
+        .find(is_it)
+        .cloned()
+        .with_context(|| format!("no write to the route {route} after {after}"))
 }
 
 /// The time between two times; zero when they are in the other order.

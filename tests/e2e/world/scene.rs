@@ -48,7 +48,10 @@ impl Scene {
         let namespace: String = name.replace('_', "-").chars().take(50).collect();
         let namespace = namespace.trim_end_matches('-').to_owned();
         let begun = world.lab.audit().mark();
-        world.lab.apply(&format!("{{apiVersion: v1, kind: Namespace, metadata: {{name: {namespace}}}}}")).await?;
+        world
+            .lab
+            .apply(&format!("{{apiVersion: v1, kind: Namespace, metadata: {{name: {namespace}}}}}"))
+            .await?;
         let (controllers, home) = match crew {
             Crew::Shared => (world.shared().await?, install::HOME.to_owned()),
             Crew::Own(replicas) => (own(world, &namespace, replicas).await?, namespace.clone()),
@@ -110,15 +113,24 @@ spec:
 
     /// What has to be true at the end of every scenario; then the namespace may go.
     pub async fn close(&self) -> Result<()> {
-        let forbidden = self.requests_of_palier()?.forbidden();
-        ensure!(forbidden.0.is_empty(), "the chart's roles do not allow what was asked: {:?}", forbidden.counts());
+        let all = self.lab().audit().since(&self.begun)?.by(&self.user).forbidden();
+        let forbidden = all.only(|entry| self.has_its_own_crew() || entry.namespace == self.namespace);
+        ensure!(
+            forbidden.0.is_empty(),
+            "the chart's roles do not allow what was asked: {:?}",
+            forbidden.counts()
+        );
         for controller in &self.controllers {
-            let panics = controller.log_about(self.lab(), "panicked");
-            ensure!(panics.lines().count() <= 1, "{panics}");
+            let has_panicked = controller.has_said(self.lab(), "panicked");
+            ensure!(!has_panicked, "{}", controller.log_about(self.lab(), "panicked"));
         }
         let namespaces: Api<Namespace> = Api::all(self.lab().client());
         namespaces.delete(&self.namespace, &DeleteParams::default()).await?;
         Ok(())
+    }
+
+    fn has_its_own_crew(&self) -> bool {
+        self.user.contains(&self.namespace)
     }
 
     /// The state of things, for the message of a failure: last status, events, the controllers' words.
@@ -137,7 +149,7 @@ spec:
         let objects = ["-n", &self.namespace, "get", "deploy,rs,svc,httproute,pods", "-o", "wide"];
         let _ = writeln!(text, "--- objects\n{}", self.lab().kubectl(&objects).unwrap_or_default());
         for controller in &self.controllers {
-            let word = if self.user.contains(&self.namespace) { "" } else { &self.namespace };
+            let word = if self.has_its_own_crew() { "" } else { &self.namespace };
             text += &controller.log_about(self.lab(), word);
         }
         text

@@ -11,7 +11,7 @@ use kube::api::{DeleteParams, Patch, PatchParams};
 use palier::api::{ComponentStatus, Outcome, Rollout, RolloutStatus, Stage};
 use serde_json::{Value, json};
 
-use super::conserve::Found;
+use super::conserve::{Apart, Found};
 use super::controllers::PALIER;
 use super::given::{Given, Workload, image};
 use super::scene::Scene;
@@ -91,7 +91,8 @@ impl Shop {
 
     /// The version that answers one request to a workload.
     pub async fn answered_by(&self, workload: &Workload) -> Result<String> {
-        let request = reqwest::Client::new().get(GATEWAY_URL).header("host", workload.host(&self.scene.namespace));
+        let request =
+            reqwest::Client::new().get(GATEWAY_URL).header("host", workload.host(&self.scene.namespace));
         let answer = request.timeout(SOON).send().await?;
         let version = answer.headers().get("x-version").and_then(|value| value.to_str().ok());
         version.map(str::to_owned).with_context(|| format!("{}, not from a pod", answer.status()))
@@ -160,7 +161,8 @@ impl Shop {
         palier.arg("--kubeconfig").arg(self.scene.lab().kubeconfig_admin()).args(more);
         let output = palier.kill_on_drop(true).output();
         let output = tokio::time::timeout(SOON, output).await.context("palier did not end")??;
-        let said = [output.stdout, output.stderr].map(|text| String::from_utf8_lossy(&text).into_owned()).concat();
+        let said =
+            [output.stdout, output.stderr].map(|text| String::from_utf8_lossy(&text).into_owned()).concat();
         if !output.status.success() {
             bail!("palier {command} {}: {}\n{said}", self.name, output.status);
         }
@@ -208,6 +210,15 @@ impl Shop {
             bail!("run {run} ended {ended:?} instead of {outcome:?}");
         }
         Ok(status)
+    }
+
+    /// Waits until the first workload is as it is to be: the last writes come after the run has ended.
+    pub async fn until_as(&self, wanted: &Found, apart: Apart) -> Result<()> {
+        eventually("all is as it is to be", SOON, async || {
+            let now = Found::look(self.scene.lab(), &self.scene.namespace, self.workload()).await?;
+            Ok(wanted.is_kept(&now, apart)?)
+        })
+        .await
     }
 
     /// Each workload as it is now.

@@ -13,7 +13,7 @@ fn service(name: &str, uid: &str, version: &str, label: Option<&str>) -> Row<Ser
 }
 
 fn version(store: &Store<ServiceView>, name: &str) -> Option<String> {
-    store.with("shop", name, |view| view.0.at.resource_version.clone())
+    store.with("shop", name, |view| view.seen.at.resource_version.clone())
 }
 
 #[test]

@@ -12,9 +12,25 @@ use super::{text, texts};
 /// <https://kubernetes.io/docs/concepts/services-networking/endpoint-slices/#ownership>
 const SERVICE_NAME: &str = "kubernetes.io/service-name";
 
+/// Fields of the spec that the canary's Service has in common with the component's; addresses are its own.
+const COMMON_FIELDS: [&str; 7] = [
+    "ports",
+    "sessionAffinity",
+    "sessionAffinityConfig",
+    "internalTrafficPolicy",
+    "trafficDistribution",
+    "ipFamilies",
+    "ipFamilyPolicy",
+];
+
 /// What is kept of a Service; its endpoints come from its slices.
 #[derive(Clone, Debug, PartialEq)]
-pub struct ServiceView(pub ServiceSeen);
+pub struct ServiceView {
+    /// What decisions need.
+    pub seen: ServiceSeen,
+    /// What the canary's Service has in common with it: fields of `spec`.
+    pub common: Value,
+}
 
 impl View for ServiceView {
     const GROUP: &'static str = "";
@@ -23,23 +39,30 @@ impl View for ServiceView {
     const PLURAL: &'static str = "services";
 
     fn of(whole: Whole) -> Result<Self, String> {
-        let Whole { metadata, spec, .. } = whole;
-        Ok(Self(ServiceSeen {
-            at: metadata.seen(),
-            deleting: metadata.is_deleting(),
-            owner_uid: metadata.controller_uid(),
-            rollout_label: metadata.labels.get(ROLLOUT_LABEL).cloned(),
-            selector: texts(&spec, "/selector"),
-            ready: Look::Unknown,
-        }))
+        let Whole { metadata, mut spec, .. } = whole;
+        let selector = texts(&spec, "/selector");
+        if let Some(fields) = spec.as_object_mut() {
+            fields.retain(|field, _| COMMON_FIELDS.contains(&field.as_str()));
+        }
+        Ok(Self {
+            seen: ServiceSeen {
+                at: metadata.seen(),
+                deleting: metadata.is_deleting(),
+                owner_uid: metadata.controller_uid(),
+                rollout_label: metadata.labels.get(ROLLOUT_LABEL).cloned(),
+                selector,
+                ready: Look::Unknown,
+            },
+            common: spec,
+        })
     }
 
     fn at(&self) -> &Seen {
-        &self.0.at
+        &self.seen.at
     }
 
     fn rollout(&self) -> Option<&str> {
-        self.0.rollout_label.as_deref()
+        self.seen.rollout_label.as_deref()
     }
 }
 

@@ -58,7 +58,7 @@ fn a_restart_changes_the_template_and_not_the_revision() {
 
 #[test]
 fn a_service_and_the_pods_behind_it() {
-    let service = view::<ServiceView>(recorded("service")).0;
+    let service = view::<ServiceView>(recorded("service")).seen;
     assert_eq!(service.selector, map(&[("app", "shop-api")]));
     assert_eq!(service.ready, Look::Unknown);
     let slice = view::<SliceView>(recorded("endpointslice"));
@@ -93,7 +93,8 @@ fn a_route_is_accepted_when_all_its_gateways_speak_of_its_generation() {
         change(&mut object);
         view::<HttpRouteView>(object).0.acceptance
     };
-    let cases: [(&str, &dyn Fn(&mut Value), Acceptance); 6] = [
+    type Edit<'e> = &'e dyn Fn(&mut Value);
+    let cases: [(&str, Edit<'_>, Acceptance); 6] = [
         ("a newer generation", &|it| it["metadata"]["generation"] = json!(2), Acceptance::Pending),
         ("no word", &|it| it["status"] = Value::Null, Acceptance::Pending),
         ("no gateway", &|it| it["spec"]["parentRefs"] = json!([]), Acceptance::Pending),

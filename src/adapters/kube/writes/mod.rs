@@ -24,7 +24,7 @@ pub use rollout::store_status;
 #[derive(Debug)]
 pub enum Now<V> {
     /// It is this.
-    Is(Row<V>),
+    Is(Box<Row<V>>),
     /// It is gone.
     Gone {
         /// Its name.
@@ -60,6 +60,8 @@ pub struct Subject<'a> {
     pub rollout: &'a RolloutSeen,
     /// All its finalizers.
     pub finalizers: &'a [String],
+    /// The Service of which a canary's Service is to be a copy, if it is watched.
+    pub service: Option<&'a ServiceView>,
     /// The record of the present run, if it was written before.
     pub run: Option<&'a Seen>,
 }
@@ -229,7 +231,7 @@ async fn create<V: View>(
     if !matches!(error, CallError::AlreadyExists(_)) {
         return Err(error);
     }
-    let row: Row<V> = cluster.get(&path).await?;
+    let row: Box<Row<V>> = cluster.get(&path).await?;
     let owner = row.view.as_ref().ok().and_then(owner_of);
     if owner == Some(subject.rollout.at.uid.as_str()) { Ok(Now::Is(row)) } else { Err(error) }
 }

@@ -63,10 +63,12 @@ pub(super) async fn record(
     let path = Path::of::<RunView>(subject.namespace(), record.name);
     let seen = match subject.run.filter(|seen| seen.name == record.name) {
         Some(seen) => seen.clone(),
-        None => match create(cluster, subject, record).await? {
-            Now::Is(Row { view: Ok(view), .. }) => view.at().clone(),
-            _ => return Err(CallError::Conflict(format!("RolloutRun {}", record.name))),
-        },
+        None => {
+            let Now::Is(row) = create(cluster, subject, record).await? else {
+                return Err(CallError::NotFound(format!("RolloutRun {}", record.name)));
+            };
+            row.seen()
+        }
     };
     let patch = Patch::json(&seen, vec![json!({"op": "add", "path": "/status", "value": status})]);
     Ok(Effect::Run(Now::Is(cluster.patch(&path, "/status", &patch).await?)))

@@ -4,21 +4,13 @@ use serde_json::{Value, json};
 
 use super::{Effect, Now, Subject};
 use crate::adapters::kube::call::{CallError, Cluster, Patch, Path};
+use crate::adapters::kube::row::Row;
 use crate::adapters::kube::views::ServiceView;
 use crate::api::names::{COMPONENT_LABEL, POD_TEMPLATE_HASH, ROLLOUT_LABEL};
 use crate::engine::world::Seen;
 
 /// Fields of a port that the canary's Service has in common with the component's; a node port can be had once only.
 const PORT_FIELDS: [&str; 5] = ["name", "protocol", "port", "targetPort", "appProtocol"];
-/// Fields of the Service that the canary's has in common; addresses are its own.
-const FIELDS: [&str; 6] = [
-    "sessionAffinity",
-    "sessionAffinityConfig",
-    "internalTrafficPolicy",
-    "trafficDistribution",
-    "ipFamilies",
-    "ipFamilyPolicy",
-];
 
 pub(super) async fn pin(
     cluster: &Cluster,
@@ -43,23 +35,41 @@ pub(super) async fn create_canary(
     name: &str,
     pod_hash: &str,
 ) -> Result<Effect, CallError> {
-    let path = Path::of::<ServiceView>(subject.namespace(), &service.name);
-    let original: Value = cluster.get(&path).await?;
-    if original.pointer("/metadata/uid").and_then(Value::as_str) != Some(&service.uid) {
-        return Err(CallError::Conflict(format!("Service {}/{}", subject.namespace(), service.name)));
-    }
-    let object = canary_of(subject, &original, component, name, pod_hash);
-    let owner: fn(&ServiceView) -> Option<&str> = |view| view.0.owner_uid.as_deref();
+    let fresh;
+    let original = match subject.service.filter(|view| view.seen.at.uid == service.uid) {
+        Some(known) => known,
+        None => {
+            fresh = look(cluster, subject, service).await?;
+            &fresh
+        }
+    };
+    let object = canary_of(subject, original, component, name, pod_hash);
+    let owner: fn(&ServiceView) -> Option<&str> = |view| view.seen.owner_uid.as_deref();
     super::create(cluster, subject, name, &object, owner).await.map(Effect::Service)
 }
 
-fn canary_of(subject: Subject<'_>, original: &Value, component: &str, name: &str, pod_hash: &str) -> Value {
-    let ports = original.pointer("/spec/ports").and_then(Value::as_array);
+async fn look(cluster: &Cluster, subject: Subject<'_>, service: &Seen) -> Result<ServiceView, CallError> {
+    let path = Path::of::<ServiceView>(subject.namespace(), &service.name);
+    let row: Row<ServiceView> = cluster.get(&path).await?;
+    row.view
+        .ok()
+        .filter(|view| view.seen.at.uid == service.uid)
+        .ok_or_else(|| CallError::Conflict(format!("Service {}/{}", subject.namespace(), service.name)))
+}
+
+fn canary_of(
+    subject: Subject<'_>,
+    original: &ServiceView,
+    component: &str,
+    name: &str,
+    pod_hash: &str,
+) -> Value {
+    let ports = original.common.get("ports").and_then(Value::as_array);
     let ports: Vec<Value> = ports.into_iter().flatten().map(|port| pick(port, &PORT_FIELDS)).collect();
-    let mut spec = pick(original.get("spec").unwrap_or(&Value::Null), &FIELDS);
+    let mut spec = original.common.clone();
     spec["type"] = "ClusterIP".into();
     spec["ports"] = ports.into();
-    spec["selector"] = original.pointer("/spec/selector").cloned().unwrap_or_else(|| json!({}));
+    spec["selector"] = json!(original.seen.selector);
     spec["selector"][POD_TEMPLATE_HASH] = pod_hash.into();
     json!({
         "apiVersion": "v1",

@@ -37,7 +37,8 @@ async fn send(write: &Write, answers: &[(u16, Value)]) -> (Result<Effect, CallEr
         script.say(*status, answer.clone());
     }
     let rollout = rollout();
-    let subject = Subject { rollout: &rollout.seen, finalizers: &rollout.finalizers, run: None };
+    let subject =
+        Subject { rollout: &rollout.seen, finalizers: &rollout.finalizers, service: None, run: None };
     (perform(&cluster, subject, write).await, script)
 }
 

@@ -1,0 +1,130 @@
+use serde_json::json;
+
+use super::*;
+use crate::adapters::kube::scripted::recorded;
+use crate::controller::stage::{EPOCH, Stage, key, put, rest, rollout};
+
+fn stage() -> Stage {
+    Stage::with(|world, _| rest(world))
+}
+
+fn shop_with_traffic() -> serde_json::Value {
+    let mut object = rollout("11", json!(null));
+    object["spec"]["components"][0]["traffic"] =
+        json!({"service": "shop-api", "gatewayAPI": {"httpRoutes": [{"name": "shop"}]}});
+    object
+}
+
+fn api(stage: &Stage) -> ComponentSeen {
+    observe(&stage.context, &key(), EPOCH).unwrap().world.components.remove("api").unwrap()
+}
+
+#[tokio::test]
+async fn what_was_not_looked_at_is_unknown_and_a_route_that_is_not_there_is_missing() {
+    let stage = stage();
+    put(&stage.context.stores.rollouts, shop_with_traffic());
+    let seen = api(&stage);
+    assert_eq!(seen.deployment, Look::Unknown);
+    assert_eq!((&seen.service, &seen.canary_service), (&Look::Unknown, &Look::Unknown));
+    assert!(!seen.replica_sets_complete);
+    assert_eq!(seen.routes, [(RouteKind::Http, "shop".to_owned(), Look::Missing)]);
+    put(&stage.context.stores.http_routes, recorded("httproute"));
+    assert!(matches!(&api(&stage).routes[0].2, Look::Found(route) if route.backends.len() == 1));
+}
+
+#[tokio::test]
+async fn endpoints_are_unknown_until_a_slice_carries_the_label_and_each_pod_counts_once() {
+    let stage = stage();
+    put(&stage.context.stores.rollouts, shop_with_traffic());
+    let mut service = recorded("service");
+    service["metadata"]["labels"] = json!({"palier.dev/rollout": "shop"});
+    put(&stage.context.stores.services, service);
+    let ready = || api(&stage).service.found().unwrap().ready.clone();
+    assert_eq!(ready(), Look::Unknown);
+    for (name, family) in [("one", "IPv4"), ("two", "IPv6")] {
+        let mut slice = recorded("endpointslice");
+        slice["metadata"]["name"] = name.into();
+        slice["metadata"]["labels"]["palier.dev/rollout"] = "shop".into();
+        slice["addressType"] = family.into();
+        put(&stage.context.stores.slices, slice);
+    }
+    let pods = BTreeMap::from([("shop-api-77485686c8".to_owned(), 4)]);
+    assert_eq!(ready(), Look::Found(pods));
+}
+
+#[tokio::test]
+async fn the_older_of_two_rollouts_has_the_deployment() {
+    let stage = stage();
+    let learn = |name: &str| {
+        let view = stage.context.stores.rollouts.get("shop", name);
+        stage.context.names.learn(&Key::new("shop", name), view.as_ref())
+    };
+    learn("shop");
+    let mut other = rollout("12", json!(null));
+    other["metadata"]["name"] = "mall".into();
+    other["metadata"]["uid"] = "another".into();
+    other["metadata"]["creationTimestamp"] = "2026-11-22T14:00:00Z".into();
+    put(&stage.context.stores.rollouts, other);
+    assert_eq!(learn("mall"), BTreeSet::from([key()]), "the other one has to look again");
+    assert_eq!(api(&stage).claimed_by.as_deref(), Some("mall"));
+    let mall = observe(&stage.context, &Key::new("shop", "mall"), EPOCH).unwrap().world;
+    assert_eq!(mall.components["api"].claimed_by, None);
+    stage.context.stores.rollouts.forget("shop", "mall", Some("another"));
+    assert_eq!(learn("mall"), BTreeSet::from([key()]));
+    assert_eq!(api(&stage).claimed_by, None);
+}
+
+#[tokio::test]
+async fn actions_come_oldest_first_and_sources_as_the_namespace_may_use_them() {
+    let stage = stage();
+    let run = json!({"number": 1, "intent": "Release", "startedAt": "2026-11-22T15:00:00Z"});
+    put(&stage.context.stores.rollouts, rollout("11", json!({"run": run})));
+    for (name, at, run) in [
+        ("b", "2026-11-22T15:00:02Z", 1),
+        ("c", "2026-11-22T15:00:01Z", 1),
+        ("a", "2026-11-22T15:00:02Z", 1),
+        ("void", "2026-11-22T15:00:00Z", 7),
+    ] {
+        let action = json!({
+            "metadata": {"name": name, "namespace": "shop", "uid": name, "resourceVersion": "1", "creationTimestamp": at},
+            "spec": {"rollout": "shop", "run": run, "action": "Pause"},
+        });
+        put(&stage.context.stores.actions, action);
+    }
+    let allow = |namespaces: &[&str]| namespaces.iter().map(|it| (*it).to_owned()).collect::<Vec<_>>();
+    lock(&stage.context.allowed).insert("ours".to_owned(), allow(&["mall", "shop"]));
+    lock(&stage.context.allowed).insert("theirs".to_owned(), allow(&["mall"]));
+    lock(&stage.context.allowed).insert("all".to_owned(), allow(&["*"]));
+    let world = observe(&stage.context, &key(), EPOCH).unwrap().world;
+    assert_eq!(world.actions.iter().map(|action| action.uid.as_str()).collect::<Vec<_>>(), ["c", "a", "b"]);
+    assert_eq!(world.metric_sources.iter().map(String::as_str).collect::<Vec<_>>(), ["all", "ours"]);
+    assert_eq!(world.epoch, EPOCH);
+}
+
+#[tokio::test]
+async fn the_watched_state_of_a_replica_set_comes_before_the_listed_one() {
+    let stage = stage();
+    let listed: crate::adapters::kube::views::ReplicaSetView =
+        serde_json::from_value::<crate::adapters::kube::row::Row<_>>(recorded("replicaset"))
+            .unwrap()
+            .view
+            .unwrap();
+    {
+        let desk = stage.context.desks.of(&key());
+        let mut desk = lock(&desk);
+        desk.uid = "rollout-uid".to_owned();
+        let looks = desk.looks.entry("api".to_owned()).or_default();
+        looks.replica_sets.set("shop-api", Look::Found(vec![listed.seen]));
+    }
+    let mut watched = recorded("replicaset");
+    watched["metadata"]["labels"]["palier.dev/rollout"] = "shop".into();
+    watched["metadata"]["labels"]["palier.dev/component"] = "api".into();
+    watched["spec"]["replicas"] = 9.into();
+    put(&stage.context.stores.replica_sets, watched);
+    let seen = api(&stage);
+    assert!(seen.replica_sets_complete);
+    assert_eq!(
+        seen.replica_sets.iter().map(|set| (set.replicas, set.is_labelled)).collect::<Vec<_>>(),
+        [(9, true)]
+    );
+}

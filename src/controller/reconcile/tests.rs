@@ -1,0 +1,231 @@
+use serde_json::json;
+
+use super::*;
+use crate::adapters::kube::lease::{Claim, Standing};
+use crate::adapters::kube::scripted::recorded;
+use crate::controller::stage::{EPOCH, Stage, key, put, rest, rollout};
+use crate::engine::world::{Answer, Answered, Look};
+use crate::engine::{Inquiry, Write};
+
+/// Stores the word of the plan once, then labels the Deployment once, then rests.
+fn intent_then_write(world: &World, _: Timestamp) -> Plan {
+    let mut plan = rest(world);
+    let deployment = world.components["api"].deployment.found().unwrap();
+    if deployment.rollout_label.is_none() {
+        plan.persist = world.rollout.status.message.is_empty();
+        plan.status.message = "labelling".to_owned();
+        plan.writes.push(Write::LabelDeployment {
+            deployment: deployment.at.clone(),
+            rollout: Some("shop".to_owned()),
+        });
+    }
+    plan
+}
+
+fn unlabelled() -> serde_json::Value {
+    let mut deployment = recorded("deployment");
+    deployment["metadata"]["labels"] = json!({});
+    deployment
+}
+
+fn relabelled(version: &str) -> serde_json::Value {
+    let mut deployment = recorded("deployment");
+    deployment["metadata"]["resourceVersion"] = version.into();
+    deployment
+}
+
+/// Lets the controller see the Deployment without our label.
+fn show_deployment(stage: &Stage) {
+    let row = serde_json::from_value::<crate::adapters::kube::row::Row<_>>(unlabelled()).unwrap();
+    let view: crate::adapters::kube::views::DeploymentView = row.view.unwrap();
+    let desk = stage.context.desks.of(&key());
+    let mut desk = lock(&desk);
+    desk.uid = "rollout-uid".to_owned();
+    desk.looks.entry("api".to_owned()).or_default().deployment.set("shop-api", Look::Found(view.0));
+}
+
+fn answer(stage: &Stage) {
+    let desk = stage.context.desks.of(&key());
+    let mut desk = lock(&desk);
+    desk.uid = "rollout-uid".to_owned();
+    desk.inbox.push(Answered {
+        component: "api".to_owned(),
+        gate: "errors".to_owned(),
+        key: "k".to_owned(),
+        at: Timestamp::UNIX_EPOCH,
+        answer: Answer::Empty,
+    });
+}
+
+#[tokio::test]
+async fn the_intent_is_stored_before_anything_is_done_about_it() {
+    let stage = Stage::with(intent_then_write);
+    show_deployment(&stage);
+    stage.script.say(200, rollout("11", json!({"message": "labelling"})));
+    stage.script.say(200, relabelled("20000"));
+    assert_eq!(reconcile(&stage.context, &key()).await, Ended::Settled(None));
+    assert_eq!(
+        stage.script.lines(),
+        [
+            "PATCH /apis/palier.dev/v1alpha1/namespaces/shop/rollouts/shop/status?fieldManager=palier",
+            "PATCH /apis/apps/v1/namespaces/shop/deployments/shop-api?fieldManager=palier",
+        ]
+    );
+    assert!(
+        stage.context.stores.deployments.get("shop", "shop-api").is_some(),
+        "our own write is read at once"
+    );
+}
+
+#[tokio::test]
+async fn without_a_stored_intent_nothing_is_done() {
+    let stage = Stage::with(intent_then_write);
+    show_deployment(&stage);
+    answer(&stage);
+    stage.script.refuse(409, "Conflict");
+    stage.script.say(200, rollout("12", json!({"message": "by somebody else"})));
+    assert_eq!(reconcile(&stage.context, &key()).await, Ended::Failed);
+    let lines = stage.script.lines();
+    assert_eq!(lines.len(), 2);
+    assert_eq!(lines[1], "GET /apis/palier.dev/v1alpha1/namespaces/shop/rollouts/shop");
+    let message = stage.context.stores.rollouts.with("shop", "shop", |view| view.seen.status.message.clone());
+    assert_eq!(message.as_deref(), Some("by somebody else"));
+    assert_eq!(
+        lock(&stage.context.desks.of(&key())).inbox.len(),
+        1,
+        "the answer waits for the next decision"
+    );
+}
+
+#[tokio::test]
+async fn a_lost_answer_is_no_failure_of_the_write() {
+    let stage = Stage::with(intent_then_write);
+    show_deployment(&stage);
+    stage.script.say(200, rollout("11", json!({"message": "labelling"})));
+    // No answer to the patch: it times out, and then is seen to be done.
+    let script = stage.script.clone();
+    let context = stage.context.clone();
+    let work = tokio::spawn(async move { reconcile(&context, &key()).await });
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    script.say(200, relabelled("20000"));
+    assert_eq!(work.await.unwrap(), Ended::Failed);
+    assert_eq!(script.lines().last().unwrap(), "GET /apis/apps/v1/namespaces/shop/deployments/shop-api");
+    assert_eq!(reconcile(&stage.context, &key()).await, Ended::Settled(None));
+    assert!(script.lines().is_empty(), "nothing is done twice");
+}
+
+#[tokio::test]
+async fn who_does_not_lead_writes_nothing() {
+    let stage = Stage::with(intent_then_write);
+    show_deployment(&stage);
+    for standing in [
+        Standing::Waiting,
+        Standing::Lost,
+        // Shorter than a write may take.
+        Standing::Leading(Claim::lasting(EPOCH, Duration::from_millis(100))),
+    ] {
+        stage.standing.send_replace(standing);
+        assert_eq!(reconcile(&stage.context, &key()).await, Ended::Failed);
+    }
+    assert!(stage.script.lines().is_empty());
+}
+
+/// Counts the answers it is given.
+fn count_answers(world: &World, _: Timestamp) -> Plan {
+    let mut plan = rest(world);
+    plan.status.epoch = world.rollout.status.epoch + i64::try_from(world.answers.len()).unwrap();
+    plan
+}
+
+#[tokio::test]
+async fn an_answer_is_given_to_one_decision_and_a_status_in_memory_lasts_until_another_is_stored() {
+    let stage = Stage::with(count_answers);
+    answer(&stage);
+    answer(&stage);
+    for _ in 0..3 {
+        assert_eq!(reconcile(&stage.context, &key()).await, Ended::Settled(None));
+    }
+    let kept = || lock(&stage.context.desks.of(&key())).working.as_ref().map(|working| working.status.epoch);
+    assert_eq!(kept(), Some(2));
+    put(&stage.context.stores.rollouts, rollout("11", json!({"epoch": 40})));
+    assert_eq!(reconcile(&stage.context, &key()).await, Ended::Settled(None));
+    assert_eq!(kept(), None);
+    assert!(stage.script.lines().is_empty());
+}
+
+/// Writes without storing anything, and says in memory that it did.
+fn write_only(world: &World, _: Timestamp) -> Plan {
+    let mut plan = rest(world);
+    plan.status.message = "done".to_owned();
+    let deployment = world.components["api"].deployment.found().unwrap();
+    if deployment.rollout_label.is_none() {
+        plan.writes.push(Write::PauseDeployment { deployment: deployment.at.clone(), paused: true });
+    }
+    plan
+}
+
+#[tokio::test]
+async fn a_write_that_failed_is_not_believed() {
+    let stage = Stage::with(write_only);
+    show_deployment(&stage);
+    stage.script.refuse(403, "Forbidden");
+    assert_eq!(reconcile(&stage.context, &key()).await, Ended::Failed);
+    let desk = stage.context.desks.of(&key());
+    assert!(lock(&desk).working.is_none());
+    assert!(lock(&desk).refusal.contains("the verb 'patch' on deployments.apps in shop"));
+}
+
+/// Asks for the Deployment until it is seen.
+fn ask_for_deployment(world: &World, _: Timestamp) -> Plan {
+    let mut plan = rest(world);
+    if world.components["api"].deployment == Look::Unknown {
+        plan.look.push(Inquiry::Deployment("api".to_owned()));
+    }
+    plan
+}
+
+#[tokio::test]
+async fn what_is_not_watched_is_looked_at_once() {
+    for (status, answer) in
+        [(200, unlabelled()), (404, json!({"kind": "Status", "code": 404, "reason": "NotFound"}))]
+    {
+        let stage = Stage::with(ask_for_deployment);
+        stage.script.say(status, answer);
+        for _ in 0..3 {
+            assert_eq!(reconcile(&stage.context, &key()).await, Ended::Settled(None));
+        }
+        assert_eq!(stage.script.lines(), ["GET /apis/apps/v1/namespaces/shop/deployments/shop-api"]);
+    }
+}
+
+/// Never comes to rest.
+fn restless(world: &World, _: Timestamp) -> Plan {
+    Plan { look: vec![Inquiry::ForeignPod("api".to_owned())], ..rest(world) }
+}
+
+#[tokio::test]
+async fn two_sides_that_disagree_do_not_spin() {
+    let stage = Stage::with(restless);
+    assert_eq!(reconcile(&stage.context, &key()).await, Ended::Failed);
+}
+
+#[tokio::test]
+async fn a_rollout_that_is_gone_leaves_nothing() {
+    let stage = Stage::with(|world, _| rest(world));
+    assert_eq!(reconcile(&stage.context, &key()).await, Ended::Settled(None));
+    stage.context.stores.rollouts.forget("shop", "shop", Some("rollout-uid"));
+    assert_eq!(reconcile(&stage.context, &key()).await, Ended::Gone);
+    assert!(stage.context.desks.find(&key()).is_none());
+}
+
+#[tokio::test]
+async fn another_rollout_of_that_name_starts_with_a_clear_desk() {
+    let stage = Stage::with(count_answers);
+    answer(&stage);
+    stage.context.stores.rollouts.forget("shop", "shop", Some("rollout-uid"));
+    let mut other = rollout("20", json!(null));
+    other["metadata"]["uid"] = "another".into();
+    put(&stage.context.stores.rollouts, other);
+    assert_eq!(reconcile(&stage.context, &key()).await, Ended::Settled(None));
+    assert!(lock(&stage.context.desks.of(&key())).working.is_none(), "the answer was for the former one");
+}
