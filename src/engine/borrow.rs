@@ -116,6 +116,14 @@ pub(super) fn empty_native_twins(turn: &mut Turn<'_>, part: &Part<'_>, deploymen
     false
 }
 
+/// Whether the canary has the ready pods that `weight` needs.
+pub(super) fn has_pods_for(component: &ComponentStatus, part: &Part<'_>, weight: Weight) -> bool {
+    let (Some(set), Some(deployment)) = (canary_set(component, part), part.seen.deployment.found()) else {
+        return false;
+    };
+    set.is_observed && set.available.min(endpoints_of(part, set)) >= size_for(part, deployment, weight)
+}
+
 /// Ready endpoints that the canary's Service has of `set`; as many as are available where no Service tells.
 fn endpoints_of(part: &Part<'_>, set: &ReplicaSetSeen) -> i32 {
     if part.is_by_pods() {
