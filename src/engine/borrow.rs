@@ -95,6 +95,10 @@ pub(super) fn ensure_set(
 /// the Deployment for a moment: pods that nobody earned. True when there is none with pods; stable then gets its size
 /// back from the Deployment controller.
 pub(super) fn empty_native_twins(turn: &mut Turn<'_>, part: &Part<'_>, deployment: &DeploymentSeen) -> bool {
+    if deployment.observed_generation < deployment.generation {
+        // Its status speaks of the template before.
+        return false;
+    }
     // The only ReplicaSet with pods would be brought back by the Deployment controller.
     if deployment.updated_replicas == 0 || deployment.has_rolled() || !deployment.paused {
         return deployment.updated_replicas == 0;
