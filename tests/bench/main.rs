@@ -36,6 +36,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result};
 use fleet::Fleet;
 use lab::{Lab, Options, Stub};
+use reaction::{Bad, Spread};
 use report::{Report, Row};
 use sights::Sights;
 use subject::Subject;
@@ -45,6 +46,8 @@ const LIMIT: Duration = Duration::from_secs(15 * 60);
 const SIZES: &str = "1,100,1000";
 const RUNS: usize = 20;
 const REST: u64 = 60;
+/// Reactions are measured up to this size.
+const REACTIONS_UP_TO: usize = 100;
 
 /// What every measurement needs.
 pub struct Bench {
@@ -99,13 +102,17 @@ async fn measure_size(bench: &Bench, fleet: &mut Fleet<'_>, size: usize) -> Resu
     told("measured at rest");
     let release = release::measure(bench, fleet, &subject).await?;
     told("released");
-    fleet.hasten().await?;
-    let bad = reaction::to_bad_metrics(bench, fleet).await?;
-    told("measured bad metrics");
-    let abort = reaction::to_aborts(bench, fleet).await?;
-    told("measured aborts");
-    fleet.slow_down().await?;
-    Ok(Row { size, rest, release, bad, abort })
+    let mut row = Row { size, rest, release, bad: Bad::default(), abort: Spread::default() };
+    eprintln!("{}", row.in_short());
+    if size <= REACTIONS_UP_TO {
+        fleet.hasten().await?;
+        row.bad = reaction::to_bad_metrics(bench, fleet).await?;
+        told("measured bad metrics");
+        row.abort = reaction::to_aborts(bench, fleet).await?;
+        told("measured aborts");
+        fleet.slow_down().await?;
+    }
+    Ok(row)
 }
 
 fn run() -> Result<()> {
