@@ -82,11 +82,20 @@ async fn measure(bench: &Bench, sizes: &[usize]) -> Result<Report> {
     let mut rows = Vec::new();
     for &size in sizes {
         eprintln!("bench: N = {size}");
-        let row = measure_size(bench, &mut fleet, size).await.with_context(|| format!("N = {size}"))?;
-        eprintln!("{}", row.in_short());
-        rows.push(row);
+        match measure_size(bench, &mut fleet, size).await {
+            Ok(row) => {
+                eprintln!("{}", row.in_short());
+                rows.push(row);
+            }
+            // What was measured is worth a page all the same.
+            Err(error) if !rows.is_empty() => {
+                eprintln!("bench: N = {size}: {error:#}");
+                break;
+            }
+            Err(error) => return Err(error.context(format!("N = {size}"))),
+        }
     }
-    Ok(Report { rows, binary: subject::binary_size()? })
+    Ok(Report { is_whole: rows.len() == sizes.len(), rows, binary: subject::binary_size()? })
 }
 
 async fn measure_size(bench: &Bench, fleet: &mut Fleet<'_>, size: usize) -> Result<Row> {
@@ -115,7 +124,8 @@ async fn measure_size(bench: &Bench, fleet: &mut Fleet<'_>, size: usize) -> Resu
     Ok(row)
 }
 
-fn run() -> Result<()> {
+/// False when not every size could be measured.
+fn run() -> Result<bool> {
     let (sizes, runs) = (sizes()?, setting("BENCH_RUNS", RUNS)?);
     let rest = Duration::from_secs(setting("BENCH_REST", REST)?);
     let place = lab::enter(None)?;
@@ -136,12 +146,13 @@ fn run() -> Result<()> {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/performance.md");
         std::fs::write(&path, page).with_context(|| format!("cannot write {}", path.display()))?;
     }
-    Ok(())
+    Ok(report.is_whole)
 }
 
 fn main() -> ExitCode {
     match run() {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
         Err(error) => {
             eprintln!("bench: {error:#}");
             ExitCode::FAILURE
