@@ -204,8 +204,11 @@ fn hand_back(
     component.canary_ready = set.available;
     component.weight = 100;
     let is_adopted = set.owner_uid.as_ref() == Some(&deployment.at.uid);
-    let is_alone =
-        deployment.total_replicas == set.current && set.available >= deployment.replicas.min(set.replicas);
+    // A status from before the adoption counts the former version's pods alone, and calls none of them updated.
+    let is_counted = deployment.updated_replicas == set.current || is_overtaken(component, deployment);
+    let is_alone = is_counted
+        && deployment.total_replicas == set.current
+        && set.available >= deployment.replicas.min(set.replicas);
     // Resumed by somebody on another template: it rolls by itself, and nothing here comes to rest before that.
     let is_let_go = !deployment.paused && is_overtaken(component, deployment);
     let is_alone = is_alone || is_let_go;

@@ -95,6 +95,10 @@ pub(super) fn ensure_set(
 /// the Deployment for a moment: pods that nobody earned. True when there is none with pods; stable then gets its size
 /// back from the Deployment controller.
 pub(super) fn empty_native_twins(turn: &mut Turn<'_>, part: &Part<'_>, deployment: &DeploymentSeen) -> bool {
+    if deployment.observed_generation < deployment.generation {
+        // Its status speaks of the template before.
+        return false;
+    }
     // The only ReplicaSet with pods would be brought back by the Deployment controller.
     if deployment.updated_replicas == 0 || deployment.has_rolled() || !deployment.paused {
         return deployment.updated_replicas == 0;
@@ -114,6 +118,14 @@ pub(super) fn empty_native_twins(turn: &mut Turn<'_>, part: &Part<'_>, deploymen
         turn.write(Write::ScaleReplicaSet { replica_set, replicas: 0, desired: deployment.replicas });
     }
     false
+}
+
+/// Whether the canary has the ready pods that `weight` needs.
+pub(super) fn has_pods_for(component: &ComponentStatus, part: &Part<'_>, weight: Weight) -> bool {
+    let (Some(set), Some(deployment)) = (canary_set(component, part), part.seen.deployment.found()) else {
+        return false;
+    };
+    set.is_observed && set.available.min(endpoints_of(part, set)) >= size_for(part, deployment, weight)
 }
 
 /// Ready endpoints that the canary's Service has of `set`; as many as are available where no Service tells.

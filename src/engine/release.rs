@@ -311,6 +311,10 @@ fn mend_routes(
         turn.wake(until);
         return RoutesState::Written;
     }
+    if borrow::weight_said(turn, part) < weight && !borrow::has_pods_for(component, part, weight) {
+        // Somebody took traffic away while the canary has too few pods for it: it comes back with them.
+        return RoutesState::Written;
+    }
     // The first write of a raise, and a retreat of ours, are no mending.
     let is_mending = if component.stage == Stage::Raising {
         component.route_mended_at.is_some()

@@ -75,6 +75,7 @@ impl<'w> Turn<'w> {
         let heal = |time: &mut Option<Timestamp>| *time = time.map(|time| time.min(now));
         for component in &mut self.status.components {
             heal(&mut component.since);
+            heal(&mut component.ready_since);
             heal(&mut component.route_mended_at);
             if let Some(bake) = component.bake.as_mut() {
                 bake.started_at = bake.started_at.min(now);

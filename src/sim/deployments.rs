@@ -129,7 +129,11 @@ impl ReplicaSet {
 
 /// Lets every Deployment and ReplicaSet do what is due.
 pub(super) fn settle(cluster: &mut Cluster) {
-    let now = cluster.now;
+    let (now, gone_at) = (cluster.now, cluster.in_a_while(cluster.pod_lag));
+    for set in cluster.sets.values_mut() {
+        // A clock that was set back must not make pods slower.
+        set.gone_at = set.gone_at.map(|at| at.min(gone_at));
+    }
     cluster.sets.retain(|_, set| set.gone_at.is_none_or(|at| at > now));
     for name in cluster.deployments.keys().cloned().collect::<Vec<_>>() {
         // More than once: what the first pass scales may saturate a set for the second.

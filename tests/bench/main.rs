@@ -7,6 +7,7 @@
 //!
 //! `BENCH_N=1,100` selects sizes, `BENCH_RUNS` the repetitions at N=1, `BENCH_REST` the seconds at rest, `BENCH_PALIER` the program.
 
+#![allow(clippy::disallowed_methods, reason = "what is measured here is real time")]
 #![allow(
     clippy::print_stdout,
     clippy::print_stderr,

@@ -1,5 +1,6 @@
 //! `make demo`: a good release and a bad one on a real control plane, with live requests and the live view.
 
+#![allow(clippy::disallowed_methods, reason = "what is measured here is real time")]
 #![allow(
     clippy::print_stdout,
     clippy::print_stderr,

@@ -1,5 +1,6 @@
 //! End-to-end: Palier on a real control plane, with a real gateway, a real Prometheus and live requests. See README.md.
 
+#![allow(clippy::disallowed_methods, reason = "what is measured here is real time")]
 #![allow(
     clippy::print_stdout,
     clippy::print_stderr,
@@ -101,7 +102,12 @@ fn main() -> ExitCode {
         let listed = all.map(|scenario| Trial::test(scenario.name, || Ok(())));
         return libtest_mimic::run(&arguments, listed.collect()).exit_code();
     }
-    let options = Options { users: vec![User::new("mallory", &[])], ..Options::default() };
+    let options = Options {
+        users: vec![User::new("mallory", &[])],
+        // A second is too short on a busy machine: the gateway would send requests to a pod that has ended.
+        termination_grace: Duration::from_secs(5),
+        ..Options::default()
+    };
     match lab::enter(None).and_then(|place| Lab::start(&place, options)) {
         Ok(lab) => run(&arguments, lab),
         Err(error) => {

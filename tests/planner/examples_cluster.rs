@@ -391,7 +391,7 @@ fn two_components() -> Cluster {
         "name": "web", "workloadRef": {"name": "shop-web"},
         "traffic": {"service": "shop-web", "gatewayAPI": {"httpRoutes": [{"name": "shop-web"}]}},
     }))
-    .unwrap();
+    .expect("a valid component");
     spec.components.push(web);
     let mut cluster = cluster(spec);
     cluster.add_workload("shop-web", "app:v1", 2);
@@ -495,7 +495,8 @@ fn problems_stall_touch_nothing_and_are_recovered_from() {
             "no selector",
             |c| c.services.get_mut("shop-api").unwrap().selector.clear(),
             |c| {
-                drop(c.services.get_mut("shop-api").unwrap().selector.insert("app".into(), "shop-api".into()))
+                let _ =
+                    c.services.get_mut("shop-api").unwrap().selector.insert("app".into(), "shop-api".into());
             },
         ),
         (

@@ -7,12 +7,12 @@ use palier::sim::{Cluster, Drive};
 
 /// The time at which every example starts.
 pub fn start() -> Timestamp {
-    "2026-11-22T12:00:00Z".parse().unwrap()
+    "2026-11-22T12:00:00Z".parse().expect("a time")
 }
 
 /// `start` plus seconds.
 pub fn at(seconds: i64) -> Timestamp {
-    start().checked_add(jiff::SignedDuration::from_secs(seconds)).unwrap()
+    start().checked_add(jiff::SignedDuration::from_secs(seconds)).expect("a time in range")
 }
 
 /// One component `api`, three phases of a minute, one gate every ten seconds.
@@ -35,7 +35,7 @@ pub fn spec() -> RolloutSpec {
             "threshold": {"max": 0.01},
         }],
     }))
-    .unwrap()
+    .expect("a valid spec")
 }
 
 /// A cluster at rest on `app:v1` with four pods.

@@ -1,5 +1,6 @@
 //! The planner on a cluster in memory: what it promises, by example and by property.
 
+#![allow(clippy::unwrap_used, reason = "a test may panic: that is how it fails")]
 mod examples_actions;
 mod examples_cluster;
 mod examples_faults;

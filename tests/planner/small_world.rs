@@ -58,7 +58,7 @@ fn small() -> RolloutSpec {
     let mut spec = spec();
     spec.phases.remove(0);
     for phase in &mut spec.phases {
-        phase.bake_time = "20s".parse().unwrap();
+        phase.bake_time = "20s".parse().expect("a duration");
     }
     spec
 }

@@ -1,6 +1,7 @@
 //! The chart on a real API server: what it renders is accepted, its policies hold, and manifests with a mistake are
 //! refused with the words that they promise.
 
+#![allow(clippy::unwrap_used, reason = "a test may panic: that is how it fails")]
 #![allow(clippy::print_stderr, reason = "there is no harness yet that could speak")]
 
 #[path = "../lab/mod.rs"]

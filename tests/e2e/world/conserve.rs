@@ -25,6 +25,7 @@ pub struct Found {
 
 /// How much may be different of a Deployment while a Rollout names it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(clippy::enum_variant_names, reason = "read as a sentence: apart from …")]
 pub enum Apart {
     /// Nothing: Palier has let go of it.
     FromNothing,
