@@ -2,9 +2,13 @@
 
 mod answers;
 mod forms;
+mod gitops;
+mod kills;
+mod leaders;
 mod letting_go;
 mod refusals;
 mod releases;
+mod rights;
 mod rollbacks;
 mod sizes;
 mod templates;
@@ -51,5 +55,14 @@ pub fn with_the_shared_pair() -> Vec<Scenario> {
 /// Scenarios that start, kill or freeze controllers, or change their rights: each has controllers of its own, in namespaced mode.
 /// They are played after the others, when the cluster-wide chart is gone.
 pub fn with_controllers_of_their_own() -> Vec<Scenario> {
-    vec![scenario!(Own(1), forms::row13_one_namespace_alone)]
+    vec![
+        scenario!(Own(0), rights::row11_each_rule_is_needed),
+        scenario!(Own(1), gitops::row10_applied_by_the_server),
+        scenario!(Own(1), gitops::row10_applied_by_the_client),
+        scenario!(Own(1), kills::row09_killed_at_each_stage_of_a_release),
+        scenario!(Own(1), kills::row09_killed_at_each_stage_of_a_rollback),
+        scenario!(Own(0), leaders::row09_frozen_leader_continues),
+        scenario!(Own(2), leaders::row09_ended_leader_makes_room),
+        scenario!(Own(1), forms::row13_one_namespace_alone),
+    ]
 }

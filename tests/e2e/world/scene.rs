@@ -171,10 +171,15 @@ async fn own(world: &World, namespace: &str, replicas: usize) -> Result<Vec<Cont
 
 /// How a controller of one namespace alone is started, with its ServiceAccount's rights and short terms of the Lease.
 pub async fn own_launch(world: &World, namespace: &str) -> Result<Launch> {
+    launch_as(&world.lab, namespace, RELEASE).await
+}
+
+/// The same with the rights of any ServiceAccount of the namespace.
+pub async fn launch_as(lab: &Lab, namespace: &str, account: &str) -> Result<Launch> {
     let terms = ["--lease-duration", "4s", "--renew-deadline", "3s", "--retry-period", "500ms"];
-    let metrics = ["--prometheus-url".to_owned(), world.lab.moods().url(namespace)];
+    let metrics = ["--prometheus-url".to_owned(), lab.moods().url(namespace)];
     Ok(Launch {
-        kubeconfig: world.lab.token_for(namespace, RELEASE).await?,
+        kubeconfig: lab.token_for(namespace, account).await?,
         home: namespace.to_owned(),
         only: Some(namespace.to_owned()),
         extra: terms.map(str::to_owned).into_iter().chain(metrics).collect(),
