@@ -28,9 +28,9 @@ async fn reaches_everyone(scene: &Scene, shop: &Shop, apart: Apart) -> Result<()
 }
 
 pub async fn row13_at_rest(scene: Arc<Scene>) -> Result<()> {
-    // Given a Deployment that stays paused between runs, with the label away from the policy's eyes
+    // Given a Deployment that stays paused between runs
     let shop = scene.given(Given::shop("v1").intercepted_by(Interception::AtRest)).await?;
-    ensure!(shop.deployment().await?.spec.and_then(|spec| spec.paused) == Some(true), "not paused at rest");
+    shop.until_paused().await?;
     // It can be scaled there, as ever.
     shop.scale(6).await?;
     let six = |deployment: Option<&k8s_openapi::api::apps::v1::Deployment>| {
