@@ -101,16 +101,16 @@ impl Policy {
         Self { seen: Mutex::new(Some((Instant::now(), is_in_force))), ..Self::new(true) }
     }
 
-    /// Whether the last look is older than a minute.
+    /// Whether a look is due: the last one is older than a minute. Never where there is no right to look.
     #[must_use]
     pub fn is_old(&self) -> bool {
-        lock(&self.seen).is_none_or(|(at, _)| at.elapsed() >= POLICY_GOOD_FOR)
+        self.may_look && lock(&self.seen).is_none_or(|(at, _)| at.elapsed() >= POLICY_GOOD_FOR)
     }
 
     /// Looks again if the last look is older than a minute.
     pub async fn refresh(&self, cluster: &Cluster) {
         let _turn = self.looking.lock().await;
-        if !self.may_look || !self.is_old() {
+        if !self.is_old() {
             return;
         }
         let is_in_force = policy::is_in_force(cluster).await;
