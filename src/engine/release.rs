@@ -168,7 +168,9 @@ fn step(turn: &mut Turn<'_>, component: &mut ComponentStatus, part: &Part<'_>) {
         component.gates.clear();
         enter(component, Stage::Preparing, turn.now);
     }
-    if component.stage == Stage::Baked && component.earned.len() < turn.world.rollout.spec.phases.len() {
+    let in_full = turn.run().is_some_and(|run| run.promoted_in_full);
+    let is_earned = in_full || component.earned.len() >= turn.world.rollout.spec.phases.len();
+    if component.stage == Stage::Baked && !is_earned {
         // The last phase is another one now, at the same share.
         enter(component, Stage::Baking, turn.now);
     }

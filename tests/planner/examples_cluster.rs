@@ -404,7 +404,7 @@ fn a_deployment_resumed_by_somebody_leaves_no_unearned_pods() {
     is_as_found(&drive.cluster);
 }
 
-fn two_components() -> Cluster {
+pub fn two_components() -> Cluster {
     let mut spec = spec();
     let web: Component = serde_json::from_value(serde_json::json!({
         "name": "web", "workloadRef": {"name": "shop-web"},
