@@ -1,17 +1,21 @@
 //! A run on its way to the canary revisions: prepare, raise, bake, phase by phase.
 
-use crate::api::{ComponentStatus, EarnedPhase, OnFailure, Outcome, Phase, RunIntent, Stage};
+use crate::api::{ComponentStatus, EarnedPhase, OnFailure, Outcome, Phase, RunIntent, Stage, Verdict};
 
 use super::borrow::{self, Pin, RoutesState, SetState};
 use super::evidence;
 use super::plan::Reason;
-use super::turn::{Part, Turn, after, enter, takes_part};
+use super::turn::{Part, Turn, after, between, enter, takes_part};
 use super::world::DeploymentSeen;
 use super::{Weight, rest};
 use crate::api::Span;
 
 /// The shortest time between two corrections of a route that somebody else writes too: no fight.
 const MEND_EVERY: Span = Span::seconds(10);
+/// How long the news that a phase was reached waits for the first word of its gates.
+const FIRST_WORD: Span = Span::millis(300);
+/// After this time a bake under way was told, whatever the timeline still holds.
+const TOLD_AFTER: Span = Span::seconds(10);
 /// A foreign change is told again after this time at the earliest.
 const TELL_EVERY: Span = Span::seconds(600);
 
@@ -373,15 +377,44 @@ fn raise(
     component.message.clear();
     evidence::begin(turn, component, part, phase);
     enter(component, Stage::Baking, turn.now);
+    evidence::gather(turn, component, part, phase);
+    evidence::count(turn, component, part, phase, true);
+    tell_reached(turn, component, part, phase, false);
+    earn(turn, component, part, deployment, phase);
+}
+
+/// Says that a phase was reached, with what its gates say first: one transition, stored once. `is_last_moment` says it
+/// whatever they say.
+fn tell_reached(
+    turn: &mut Turn<'_>,
+    component: &ComponentStatus,
+    part: &Part<'_>,
+    phase: &Phase,
+    is_last_moment: bool,
+) {
+    let Some(bake) = component.bake.as_ref().filter(|_| component.stage == Stage::Baking) else { return };
+    let is_said = |entry: &crate::api::TimelineEntry| {
+        entry.component == part.name
+            && entry.reason == Reason::PhaseReached.as_str()
+            && entry.at >= bake.started_at
+    };
+    // The timeline forgets its oldest entries: a bake that is under way for long was told.
+    let is_young = between(bake.started_at, turn.now) < TOLD_AFTER;
+    if !is_young || turn.run().is_none_or(|run| run.timeline.iter().any(is_said)) {
+        return;
+    }
+    let limit = after(bake.started_at, FIRST_WORD);
+    let has_spoken = component.gates.iter().all(|gate| gate.verdict != Verdict::Wait);
+    if !has_spoken && !is_last_moment && turn.now < limit {
+        return turn.hold_back(limit);
+    }
+    let weight = Weight::clamped(component.target_weight);
     let message = if phase.bake_time.is_zero() {
         format!("{} is in force ({})", weight, phase.name)
     } else {
         format!("{} is in force ({}): baking for {}", weight, phase.name, phase.bake_time)
     };
     turn.happen(&part.name, Reason::PhaseReached, message);
-    evidence::gather(turn, component, part, phase);
-    evidence::count(turn, component, part, phase, true);
-    earn(turn, component, part, deployment, phase);
 }
 
 /// The phase proves itself.
@@ -410,6 +443,7 @@ fn bake(
             format!("no progress for {}: {}", turn.world.rollout.spec.progress_deadline, component.message);
         return turn.roll_back(Outcome::RolledBack, Reason::ProgressDeadlineExceeded, &part.name, &why);
     }
+    tell_reached(turn, component, part, phase, false);
     earn(turn, component, part, deployment, phase);
 }
 
@@ -441,6 +475,7 @@ fn earn(
     if component.stage != Stage::Baking || turn.is_paused() || !is_earned {
         return;
     }
+    tell_reached(turn, component, part, phase, true);
     leave_phase(turn, component, part, phase);
     if component.stage == Stage::Preparing {
         let (index, next) = present_phase(turn, component);
@@ -460,11 +495,9 @@ pub(super) fn leave_phase(
     phase: &Phase,
 ) {
     component.earned.push(EarnedPhase { name: phase.name.clone(), traffic: phase.traffic });
-    turn.happen(
-        &part.name,
-        Reason::PhaseEarned,
-        format!("phase {} ({} %) is earned", phase.name, phase.traffic),
-    );
+    // The raise that follows, or the promotion, is the transition that is told.
+    let message = format!("phase {} ({} %) is earned", phase.name, phase.traffic);
+    turn.note(&part.name, Reason::PhaseEarned, &message);
     let is_last = turn.world.rollout.spec.phases.last().is_some_and(|last| last.name == phase.name);
     enter(component, if is_last { Stage::Baked } else { Stage::Preparing }, turn.now);
 }

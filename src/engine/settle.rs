@@ -47,6 +47,9 @@ fn without_clock(status: &RolloutStatus) -> RolloutStatus {
 /// The status without what changes from one evaluation or one pod to the next.
 fn lasting(status: &RolloutStatus) -> RolloutStatus {
     let mut status = without_clock(status);
+    // Both are words for what is compared below.
+    status.traffic.clear();
+    status.gates.clear();
     if let Some(run) = status.run.as_mut() {
         run.recorded = false;
     }
@@ -58,6 +61,10 @@ fn lasting(status: &RolloutStatus) -> RolloutStatus {
         component.ready_since = None;
         component.route_mended_at = None;
         component.message.clear();
+        if component.stage == Stage::Raising {
+            // Stored with the bake, which begins when the weight is in force and the pin has followed it.
+            component.weight = 0;
+        }
         if let Some(bake) = component.bake.as_mut() {
             bake.earned = Span::ZERO;
             bake.counted_until = bake.counted_until.map(|_| Timestamp::UNIX_EPOCH);

@@ -32,6 +32,8 @@ pub(super) struct Turn<'w> {
     look: BTreeSet<Inquiry>,
     wake_at: Option<Timestamp>,
     happened: Vec<Happening>,
+    /// Whether what is new is about to be stored together with something that is still awaited.
+    holds_back: bool,
 }
 
 /// What belongs to one component: its part of the spec, of the references and of the World.
@@ -59,6 +61,7 @@ impl<'w> Turn<'w> {
             look: BTreeSet::new(),
             wake_at: None,
             happened: Vec::new(),
+            holds_back: false,
         };
         turn.align_components();
         turn.heal_clock();
@@ -168,11 +171,17 @@ impl<'w> Turn<'w> {
 
     /// Says that something happened, here and in the run's timeline.
     pub fn happen(&mut self, component: &str, reason: Reason, message: String) {
+        self.note(component, reason, &message);
+        self.happened.push(Happening { component: component.to_owned(), reason, message });
+    }
+
+    /// Notes in the run's timeline what is a part of a transition that is told as a whole.
+    pub fn note(&mut self, component: &str, reason: Reason, message: &str) {
         if let Some(run) = self.status.run.as_mut() {
             if run.timeline.len() >= RECORD_MAX {
                 run.timeline.remove(0);
             }
-            let (component, message) = (component.to_owned(), clip(&message, 512));
+            let (component, message) = (component.to_owned(), clip(message, 512));
             run.timeline.push(TimelineEntry {
                 at: self.now,
                 component,
@@ -180,7 +189,12 @@ impl<'w> Turn<'w> {
                 message,
             });
         }
-        self.happened.push(Happening { component: component.to_owned(), reason, message });
+    }
+
+    /// Keeps what is new in memory until `until` at the latest, unless something else has to be stored or written now.
+    pub fn hold_back(&mut self, until: Timestamp) {
+        self.holds_back = true;
+        self.wake(until);
     }
 
     /// Whether nothing of this kind was said of the component in this run for `span`.
@@ -239,7 +253,10 @@ impl<'w> Turn<'w> {
     pub fn finish(mut self) -> Plan {
         present::word(&mut self);
         let before = &self.world.rollout.status;
-        let persist = !self.happened.is_empty() || settle::must_store(self.world, &self.status, self.now);
+        // An intent is stored before its writes, whatever else could wait.
+        let is_held_back = self.holds_back && self.writes.is_empty();
+        let persist = !self.happened.is_empty()
+            || (!is_held_back && settle::must_store(self.world, &self.status, self.now));
         if persist {
             self.status.checkpointed_at = Some(self.now);
             self.status.epoch = self.world.epoch;

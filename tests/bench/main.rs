@@ -37,6 +37,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result};
 use fleet::Fleet;
 use lab::{Lab, Options, Stub};
+use reaction::{Bad, Spread};
 use report::{Report, Row};
 use sights::Sights;
 use subject::Subject;
@@ -46,6 +47,8 @@ const LIMIT: Duration = Duration::from_secs(15 * 60);
 const SIZES: &str = "1,100,1000";
 const RUNS: usize = 20;
 const REST: u64 = 60;
+/// Reactions are measured up to this size.
+const REACTIONS_UP_TO: usize = 100;
 
 /// What every measurement needs.
 pub struct Bench {
@@ -80,11 +83,20 @@ async fn measure(bench: &Bench, sizes: &[usize]) -> Result<Report> {
     let mut rows = Vec::new();
     for &size in sizes {
         eprintln!("bench: N = {size}");
-        let row = measure_size(bench, &mut fleet, size).await.with_context(|| format!("N = {size}"))?;
-        eprintln!("{}", row.in_short());
-        rows.push(row);
+        match measure_size(bench, &mut fleet, size).await {
+            Ok(row) => {
+                eprintln!("{}", row.in_short());
+                rows.push(row);
+            }
+            // What was measured is worth a page all the same.
+            Err(error) if !rows.is_empty() => {
+                eprintln!("bench: N = {size}: {error:#}");
+                break;
+            }
+            Err(error) => return Err(error.context(format!("N = {size}"))),
+        }
     }
-    Ok(Report { rows, binary: subject::binary_size()? })
+    Ok(Report { is_whole: rows.len() == sizes.len(), rows, binary: subject::binary_size()? })
 }
 
 async fn measure_size(bench: &Bench, fleet: &mut Fleet<'_>, size: usize) -> Result<Row> {
@@ -100,16 +112,21 @@ async fn measure_size(bench: &Bench, fleet: &mut Fleet<'_>, size: usize) -> Resu
     told("measured at rest");
     let release = release::measure(bench, fleet, &subject).await?;
     told("released");
-    fleet.hasten().await?;
-    let bad = reaction::to_bad_metrics(bench, fleet).await?;
-    told("measured bad metrics");
-    let abort = reaction::to_aborts(bench, fleet).await?;
-    told("measured aborts");
-    fleet.slow_down().await?;
-    Ok(Row { size, rest, release, bad, abort })
+    let mut row = Row { size, rest, release, bad: Bad::default(), abort: Spread::default() };
+    eprintln!("{}", row.in_short());
+    if size <= REACTIONS_UP_TO {
+        fleet.hasten().await?;
+        row.bad = reaction::to_bad_metrics(bench, fleet).await?;
+        told("measured bad metrics");
+        row.abort = reaction::to_aborts(bench, fleet).await?;
+        told("measured aborts");
+        fleet.slow_down().await?;
+    }
+    Ok(row)
 }
 
-fn run() -> Result<()> {
+/// False when not every size could be measured.
+fn run() -> Result<bool> {
     let (sizes, runs) = (sizes()?, setting("BENCH_RUNS", RUNS)?);
     let rest = Duration::from_secs(setting("BENCH_REST", REST)?);
     let place = lab::enter(None)?;
@@ -130,12 +147,13 @@ fn run() -> Result<()> {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/performance.md");
         std::fs::write(&path, page).with_context(|| format!("cannot write {}", path.display()))?;
     }
-    Ok(())
+    Ok(report.is_whole)
 }
 
 fn main() -> ExitCode {
     match run() {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
         Err(error) => {
             eprintln!("bench: {error:#}");
             ExitCode::FAILURE

@@ -43,6 +43,7 @@ impl Spread {
 }
 
 /// What was measured of a bad metric.
+#[derive(Default)]
 pub struct Bad {
     /// From the answer that decided.
     pub from_answer: Spread,

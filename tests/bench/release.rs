@@ -89,14 +89,11 @@ fn times_of(bench: &Bench, name: &str, number: i64, begun: Timestamp) -> Result<
         status.run.as_ref().filter(|run| run.number == number && run.outcome == Some(Outcome::Completed));
     let said = serde_json::to_string(&status.run)?;
     ensure!(run.is_some(), "{name}: run {number} was to be complete: {said}");
-    let (mut earned, mut whole) = (0.0, 0.0);
-    for run in run {
-        let at =
-            run.timeline.iter().find(|entry| entry.reason == "Promoting").map_or(begun, |entry| entry.at);
-        earned = seconds(begun, at);
-        whole = seconds(run.started_at, run.ended_at.unwrap_or(run.started_at));
-    }
-    Ok((earned, whole))
+    Ok(run.map_or((0.0, 0.0), |run| {
+        let promoting = run.timeline.iter().find(|entry| entry.reason == "Promoting");
+        let earned = seconds(begun, promoting.map_or(begun, |entry| entry.at));
+        (earned, seconds(run.started_at, run.ended_at.unwrap_or(run.started_at)))
+    }))
 }
 
 fn reconciles(before: &str, after: &str, size: usize) -> Vec<(String, f64)> {

@@ -26,6 +26,8 @@ pub struct Row {
 pub struct Report {
     /// By size.
     pub rows: Vec<Row>,
+    /// Whether every size was measured.
+    pub is_whole: bool,
     /// Bytes of the program.
     pub binary: u64,
 }
