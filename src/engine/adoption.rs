@@ -204,16 +204,22 @@ fn hand_back(
     component.canary_ready = set.available;
     component.weight = 100;
     let is_adopted = set.owner_uid.as_ref() == Some(&deployment.at.uid);
+    let is_current = deployment.template_hash == set.template_hash;
+    if is_adopted && !is_current && !deployment.paused && !is_overtaken(component, deployment) {
+        // Restarted since the release, and rolling: its new pods are of the same version.
+        restart::roll_natively(turn, component, part, deployment);
+        return false;
+    }
     // A status from before the adoption counts the former version's pods alone, and calls none of them updated.
-    let is_counted = deployment.updated_replicas == set.current || is_overtaken(component, deployment);
+    let is_counted = deployment.updated_replicas == set.current || !is_current;
     let is_alone = is_counted
         && deployment.total_replicas == set.current
         && set.available >= deployment.replicas.min(set.replicas);
     // Resumed by somebody on another template: it rolls by itself, and nothing here comes to rest before that.
     let is_let_go = !deployment.paused && is_overtaken(component, deployment);
     let is_alone = is_alone || is_let_go;
-    if is_adopted && !is_alone && (is_overtaken(component, deployment) || set.replicas != deployment.replicas)
-    {
+    let is_stuck = !is_current || set.replicas != deployment.replicas;
+    if is_adopted && !is_alone && is_stuck && deployment.paused {
         retire_others(turn, part, deployment, set);
     }
     if !is_adopted || !is_alone || deployment.observed_generation < deployment.generation {

@@ -95,25 +95,31 @@ pub(super) fn ensure_set(
 /// the Deployment for a moment: pods that nobody earned. True when there is none with pods; stable then gets its size
 /// back from the Deployment controller.
 pub(super) fn empty_native_twins(turn: &mut Turn<'_>, part: &Part<'_>, deployment: &DeploymentSeen) -> bool {
+    if deployment.updated_replicas == 0 && deployment.total_replicas == deployment.replicas {
+        return true;
+    }
     if deployment.observed_generation < deployment.generation {
         // Its status speaks of the template before.
         return false;
     }
     // The only ReplicaSet with pods would be brought back by the Deployment controller.
-    if deployment.updated_replicas == 0 || deployment.has_rolled() || !deployment.paused {
+    if deployment.has_rolled() || !deployment.paused {
         return deployment.updated_replicas == 0;
     }
     if !part.seen.replica_sets_complete {
         turn.look(Inquiry::ReplicaSets(part.name.clone()));
         return false;
     }
-    let is_twin = |set: &&ReplicaSetSeen| {
-        set.owner_uid.as_ref() == Some(&deployment.at.uid)
-            && set.template_hash == deployment.template_hash
-            && set.replicas > 0
-    };
-    let mut twins: Vec<_> = part.seen.replica_sets.iter().filter(is_twin).map(|set| set.at.clone()).collect();
+    let is_active =
+        |set: &&ReplicaSetSeen| set.owner_uid.as_ref() == Some(&deployment.at.uid) && set.replicas > 0;
+    let active = part.seen.replica_sets.iter().filter(is_active);
+    // By revision: a restart since then has changed the template, not what these pods are.
+    let (twins, others): (Vec<_>, Vec<_>) = active.partition(|set| set.revision == deployment.revision);
+    let mut twins: Vec<_> = twins.into_iter().map(|set| set.at.clone()).collect();
     twins.sort();
+    if twins.is_empty() || others.is_empty() {
+        return deployment.updated_replicas == 0;
+    }
     for replica_set in twins {
         turn.write(Write::ScaleReplicaSet { replica_set, replicas: 0, desired: deployment.replicas });
     }

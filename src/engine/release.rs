@@ -63,7 +63,10 @@ pub(super) fn begin_adoption(turn: &mut Turn<'_>) {
     }
     for component in turn.status.components.iter_mut().filter(|c| takes_part(c)) {
         component.target_weight = 100;
+        // Callers of the Service have been pinned to the canary for as long as the last phase bakes.
+        let pinned_since = component.bake.as_ref().map(|bake| bake.started_at);
         enter(component, Stage::Adopting, now);
+        component.ready_since = pinned_since;
     }
     turn.happen(
         "",
@@ -168,7 +171,9 @@ fn step(turn: &mut Turn<'_>, component: &mut ComponentStatus, part: &Part<'_>) {
         component.gates.clear();
         enter(component, Stage::Preparing, turn.now);
     }
-    if component.stage == Stage::Baked && component.earned.len() < turn.world.rollout.spec.phases.len() {
+    let in_full = turn.run().is_some_and(|run| run.promoted_in_full);
+    let is_earned = in_full || component.earned.len() >= turn.world.rollout.spec.phases.len();
+    if component.stage == Stage::Baked && !is_earned {
         // The last phase is another one now, at the same share.
         enter(component, Stage::Baking, turn.now);
     }

@@ -44,6 +44,25 @@ fn promote_ends_a_phase_and_promote_full_all_of_them() {
 }
 
 #[test]
+fn promote_in_full_waits_at_full_traffic_for_the_slower_component() {
+    let mut cluster = crate::examples_cluster::two_components();
+    cluster.broken_images.insert("web:v2".into());
+    let mut drive = drive(cluster, 0.0);
+    drive.run(at(10), |_, _| {});
+    drive.cluster.now = at(10);
+    drive.cluster.push_image("shop-api", "app:v2");
+    drive.cluster.push_image("shop-web", "web:v2");
+    drive.run(at(20), |_, _| {});
+    let mut full = action(ActionKind::Promote, 1);
+    full.full = true;
+    drive.cluster.act(full);
+    assert_eq!(drive.run(at(300), |_, _| {}), Stop::Limit);
+    assert_eq!(drive.working.components[0].stage, Stage::Baked);
+    assert_eq!(weight_of(&drive.cluster, "shop-api").0, 100);
+    assert!(drive.status_writes < 30, "{} statuses", drive.status_writes);
+}
+
+#[test]
 fn a_refused_promote_leaves_the_pause() {
     let mut cluster = cluster(spec());
     cluster.broken_images.insert("app:v2".into());

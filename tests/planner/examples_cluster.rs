@@ -374,6 +374,25 @@ fn a_template_that_comes_during_the_adoption_gets_its_own_run() {
 }
 
 #[test]
+fn a_restart_or_another_size_during_the_adoption_comes_to_its_end() {
+    for (before, is_policy_active) in [(true, true), (false, true), (false, false)] {
+        for replicas in [4, 9] {
+            let mut drive = adopting(before);
+            drive.cluster.policy_active = is_policy_active;
+            drive.cluster.restart("shop-api", "noon");
+            drive.cluster.scale("shop-api", replicas);
+            let stop = drive.run(at(3_000), |cluster, _| {
+                assert!(!cluster.shares("shop-api").contains_key(&None));
+            });
+            assert_eq!(stop, Stop::AtRest, "{:#?}", drive.working);
+            assert_eq!(drive.working.state, RolloutState::Completed, "{:#?}", drive.working);
+            assert_eq!(share(&drive.cluster, "app:v2"), 100.0);
+            is_as_found(&drive.cluster);
+        }
+    }
+}
+
+#[test]
 fn a_deployment_resumed_by_somebody_leaves_no_unearned_pods() {
     let mut drive = run_at(cluster(spec()), 10);
     drive.cluster.pod_lag = Span::seconds(5);
@@ -385,7 +404,7 @@ fn a_deployment_resumed_by_somebody_leaves_no_unearned_pods() {
     is_as_found(&drive.cluster);
 }
 
-fn two_components() -> Cluster {
+pub fn two_components() -> Cluster {
     let mut spec = spec();
     let web: Component = serde_json::from_value(serde_json::json!({
         "name": "web", "workloadRef": {"name": "shop-web"},

@@ -11,6 +11,8 @@ use crate::world::phases::{IN_A_MOMENT, nobody_noticed, pods_are_the_first_ones,
 use crate::world::shop::is_ready;
 use crate::world::{Apart, Gate, Given, Scene, Shop};
 
+use crate::lab::{Target, eventually};
+
 const RATE: u32 = 50;
 
 /// A good version reaches everyone; nothing is different afterwards but its image.
@@ -26,9 +28,9 @@ async fn reaches_everyone(scene: &Scene, shop: &Shop, apart: Apart) -> Result<()
 }
 
 pub async fn row13_at_rest(scene: Arc<Scene>) -> Result<()> {
-    // Given a Deployment that stays paused between runs, with the label away from the policy's eyes
+    // Given a Deployment that stays paused between runs
     let shop = scene.given(Given::shop("v1").intercepted_by(Interception::AtRest)).await?;
-    ensure!(shop.deployment().await?.spec.and_then(|spec| spec.paused) == Some(true), "not paused at rest");
+    shop.until_paused().await?;
     // It can be scaled there, as ever.
     shop.scale(6).await?;
     let six = |deployment: Option<&k8s_openapi::api::apps::v1::Deployment>| {
@@ -147,5 +149,53 @@ pub async fn row13_one_namespace_alone(scene: Arc<Scene>) -> Result<()> {
         .by(&scene.user)
         .only(|entry| entry.namespace != scene.namespace && !entry.resource.is_empty());
     ensure!(elsewhere.0.is_empty(), "it asked for more than its namespace: {:?}", elsewhere.counts());
+    Ok(())
+}
+
+pub async fn row13_grpc_route(scene: Arc<Scene>) -> Result<()> {
+    // Given a Service that is called over gRPC as well, by a GRPCRoute with a weight of its own
+    let namespace = &scene.namespace;
+    let host = format!("calls.{namespace}.example");
+    let route = json!({
+        "apiVersion": "gateway.networking.k8s.io/v1", "kind": "GRPCRoute",
+        "metadata": {"name": "calls", "namespace": namespace},
+        "spec": {
+            "parentRefs": [{"name": "lab", "namespace": "lab"}], "hostnames": [host],
+            "rules": [{"backendRefs": [{"name": "shop", "port": 80, "weight": 3}]}],
+        },
+    });
+    scene.lab().apply(&route.to_string()).await?;
+    let routes = json!({"httpRoutes": [{"name": "shop"}], "grpcRoutes": [{"name": "calls"}]});
+    let traffic = json!({"service": "shop", "gatewayAPI": routes});
+    let components = json!([{"name": "shop", "workloadRef": {"name": "shop"}, "traffic": traffic}]);
+    let given = Given::shop("v1").baking("6s").field("components", components);
+    let shop = scene.given(given).await?;
+    let port =
+        r#"{"spec": {"ports": [{"port": 80, "targetPort": 8080, "appProtocol": "kubernetes.io/h2c"}]}}"#;
+    scene.lab().kubectl(&["-n", namespace, "patch", "service", "shop", "-p", port])?;
+    let calls = || scene.lab().load(Target::grpc(&host, "/lab.Greeter/Greet", RATE));
+    eventually("calls are answered", IN_A_MOMENT, async || {
+        let load = calls()?;
+        tokio::time::sleep(std::time::Duration::from_millis(500)).await;
+        let report = load.stop().await;
+        if report.total() > 0 && report.failures().is_empty() { Ok(()) } else { Err(report.into()) }
+    })
+    .await?;
+    let found = scene.lab().api("gateway.networking.k8s.io/v1", "GRPCRoute", namespace).await?;
+    let before = found.get("calls").await?;
+
+    // When a good image is pushed, then calls are split as well, none fails, and the route is as it was found
+    let load = calls()?;
+    shop.push("v2").await?;
+    shop.until_ended(1, Outcome::Completed).await?;
+    shop.until("it is at rest", IN_A_MOMENT, is_ready).await?;
+    let report = load.stop().await;
+    nobody_noticed(&scene, &report)?;
+    let (from, to) = stretch(&scene, &shop, 1, 50)?;
+    let share = report.between(from, to).share_of("v2");
+    scene.measured("share of calls at 50 %", &format!("{share:.1} %"), "±6 points");
+    ensure!((share - 50.0).abs() <= 6.0, "not half of the calls: {}", report.between(from, to));
+    let after = found.get("calls").await?;
+    ensure!(after.data["spec"] == before.data["spec"], "the route is not as found: {}", after.data["spec"]);
     Ok(())
 }

@@ -49,6 +49,7 @@ pub fn with_the_shared_pair() -> Vec<Scenario> {
         scenario!(Shared, forms::row13_share_of_pods),
         scenario!(Shared, forms::row13_two_components),
         scenario!(Shared, forms::row13_route_of_five_rules),
+        scenario!(Shared, forms::row13_grpc_route),
     ]
 }
 

@@ -6,8 +6,9 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, anyhow, bail};
 use jiff::Timestamp;
 use k8s_openapi::api::apps::v1::Deployment;
-use kube::Api;
 use kube::api::{DeleteParams, Patch, PatchParams};
+use kube::{Api, ResourceExt as _};
+use palier::api::names::ROLLOUT_LABEL;
 use palier::api::{ComponentStatus, Outcome, Rollout, RolloutStatus, Stage};
 use serde_json::{Value, json};
 
@@ -50,6 +51,10 @@ impl Shop {
         }
         scene.lab().apply(&shop.given.rollout(&scene.namespace).to_string()).await?;
         shop.until("it is ready for a release", SOON, is_ready).await?;
+        for workload in &shop.given.workloads {
+            let is_watched = |found: Option<&Deployment>| found?.labels().get(ROLLOUT_LABEL).map(drop);
+            scene.record.deployments.until("it has our label", &workload.name, SOON, is_watched).await?;
+        }
         Ok(shop)
     }
 
@@ -139,6 +144,14 @@ impl Shop {
     /// The Deployments of the namespace.
     pub fn deployments(&self) -> Api<Deployment> {
         Api::namespaced(self.scene.lab().client(), &self.scene.namespace)
+    }
+
+    /// Waits until the first workload's Deployment is paused.
+    pub async fn until_paused(&self) -> Result<()> {
+        let is_paused = |found: Option<&Deployment>| {
+            found?.spec.as_ref().filter(|spec| spec.paused == Some(true)).map(drop)
+        };
+        self.scene.record.deployments.until("it is paused", &self.workload().name, SOON, is_paused).await
     }
 
     /// The first workload's Deployment, read now.
