@@ -217,6 +217,8 @@ fn whole_second(at: Option<Timestamp>) -> Option<Timestamp> {
 
 fn set_conditions(turn: &mut Turn<'_>, state: RolloutState) {
     let is_running = turn.intent().is_some();
+    // A template that came before the label or the pause is in place would roll by itself: not ready for one yet.
+    let is_guarded = !turn.is_taking_hold();
     let is_stalled = state == RolloutState::Stalled;
     let is_back = state == RolloutState::RolledBack;
     let is_healthy =
@@ -244,8 +246,8 @@ fn set_conditions(turn: &mut Turn<'_>, state: RolloutState) {
             None => turn.status.conditions.push(fresh),
         }
     };
-    set(READY, !is_running && !is_stalled && !is_back);
-    set(RECONCILING, is_running);
+    set(READY, !is_running && !is_stalled && !is_back && is_guarded);
+    set(RECONCILING, is_running || !is_guarded);
     // kstatus: stalled is what a waiting tool has to report as failed; a rejected template is just that.
     set(STALLED, is_stalled || is_back);
     set(PROGRESSING, is_running);

@@ -63,7 +63,10 @@ pub(super) fn begin_adoption(turn: &mut Turn<'_>) {
     }
     for component in turn.status.components.iter_mut().filter(|c| takes_part(c)) {
         component.target_weight = 100;
+        // Callers of the Service have been pinned to the canary for as long as the last phase bakes.
+        let pinned_since = component.bake.as_ref().map(|bake| bake.started_at);
         enter(component, Stage::Adopting, now);
+        component.ready_since = pinned_since;
     }
     turn.happen(
         "",

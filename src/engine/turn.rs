@@ -281,6 +281,17 @@ impl<'w> Turn<'w> {
         !self.writes.is_empty()
     }
 
+    /// Whether a Deployment is only now being labelled or paused.
+    pub fn is_taking_hold(&self) -> bool {
+        let takes_hold = |write: &Write| {
+            matches!(
+                write,
+                Write::LabelDeployment { rollout: Some(_), .. } | Write::PauseDeployment { paused: true, .. }
+            )
+        };
+        self.writes.iter().any(takes_hold)
+    }
+
     pub fn has_looks(&self) -> bool {
         !self.look.is_empty()
     }

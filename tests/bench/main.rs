@@ -5,7 +5,8 @@
 //!                   judges: the API server's audit log, /proc, the stub's memory of its answers, the Rollouts' status
 //! ```
 //!
-//! `BENCH_N=1,100` selects sizes, `BENCH_RUNS` the repetitions at N=1, `BENCH_REST` the seconds at rest, `BENCH_PALIER` the program.
+//! `BENCH_N=1,100` selects sizes, `BENCH_RUNS` the repetitions at N=1, `BENCH_REST` the seconds at rest, `BENCH_PALIER` the program;
+//! `BENCH_NOTE` is added to the page.
 
 #![allow(clippy::disallowed_methods, reason = "what is measured here is real time")]
 #![allow(

@@ -66,6 +66,11 @@ impl Row {
     }
 }
 
+/// Seconds, or a dash where they were not measured.
+fn time(seconds: f64, digits: usize) -> String {
+    if seconds.is_nan() { "–".to_owned() } else { format!("{seconds:.digits$}") }
+}
+
 fn in_words(by_kind: &[(String, f64)]) -> String {
     by_kind.iter().map(|(kind, count)| format!("{kind} {count:.2}")).collect::<Vec<_>>().join(", ")
 }
@@ -127,42 +132,42 @@ impl Report {
             "–",
             "–",
             "0.05 at N=1",
-            self.each(|row| format!("{:.3}", row.bad.from_answer.quantile(0.5))),
+            self.each(|row| time(row.bad.from_answer.quantile(0.5), 3)),
         );
         line(
             "bad answer → weight 0 in seconds, p99",
             "–",
             "–",
             "1 at N=100",
-            self.each(|row| format!("{:.3}", row.bad.from_answer.quantile(0.99))),
+            self.each(|row| time(row.bad.from_answer.quantile(0.99), 3)),
         );
         line(
             "metric bad → weight 0 in seconds, p50, gate asked each second",
             "0.61 / 7.3 / –",
             "15.2 / 15.4 / –",
             "–",
-            self.each(|row| format!("{:.2}", row.bad.from_flip.quantile(0.5))),
+            self.each(|row| time(row.bad.from_flip.quantile(0.5), 2)),
         );
         line(
             "the same, p99",
             "1.01 / 8.2 / –",
             "19.8 / 17.5 / –",
             "–",
-            self.each(|row| format!("{:.2}", row.bad.from_flip.quantile(0.99))),
+            self.each(|row| time(row.bad.from_flip.quantile(0.99), 2)),
         );
         line(
             "abort → weight 0 in seconds, p50",
             "0.031 / 6.9 / –",
             "3.1 / 5.7 / –",
             "0.03 at N=1",
-            self.each(|row| format!("{:.3}", row.abort.quantile(0.5))),
+            self.each(|row| time(row.abort.quantile(0.5), 3)),
         );
         line(
             "the same, p99",
             "0.042 / 13.4 / –",
             "9.7 / 7.4 / –",
             "0.5 at N=100",
-            self.each(|row| format!("{:.3}", row.abort.quantile(0.99))),
+            self.each(|row| time(row.abort.quantile(0.99), 3)),
         );
         line(
             "controller CPU per Rollout in ms",
@@ -211,6 +216,9 @@ impl Report {
             let _ = writeln!(text, "- N = {}: {}", row.size, in_words(&row.release.by_kind));
         }
         text.push_str(HOW);
+        if let Ok(note) = std::env::var("BENCH_NOTE") {
+            let _ = writeln!(text, "- {note}");
+        }
         text
     }
 }

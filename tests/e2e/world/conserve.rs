@@ -9,6 +9,8 @@ use crate::lab::Lab;
 
 /// What the Deployment controller keeps on a Deployment.
 const REVISION: &str = "deployment.kubernetes.io/revision";
+/// What `kubectl apply` keeps for itself.
+const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
 /// Fields that say when and how often, not what.
 const BOOKKEEPING: [&str; 4] = ["resourceVersion", "generation", "managedFields", "creationTimestamp"];
 
@@ -82,6 +84,7 @@ fn without_bookkeeping(mut object: Value) -> Value {
         for field in ["labels", "annotations"] {
             if let Some(map) = meta.get_mut(field).and_then(Value::as_object_mut) {
                 map.remove(REVISION);
+                map.remove(LAST_APPLIED);
             }
         }
     }
