@@ -58,6 +58,14 @@ pub fn weight_of(cluster: &Cluster, workload: &str) -> (i32, bool) {
 }
 
 impl Monitors {
+    /// The clock jumped: no time that was noted lies ahead.
+    pub fn jump(&mut self, now: Timestamp) {
+        self.has_jumped = true;
+        for since in self.memory.values_mut().flat_map(|memory| memory.in_force.values_mut()) {
+            *since = (*since).min(now);
+        }
+    }
+
     /// Somebody else changed a route: what it says now is not ours.
     pub fn forgive_weight(&mut self, cluster: &Cluster, workload: &str) {
         self.memory.entry(workload.to_owned()).or_default().weight = weight_of(cluster, workload).0;

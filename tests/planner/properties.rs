@@ -319,7 +319,7 @@ impl<F: FnMut(&Measurement, Timestamp) -> Reply> Play<F> {
             Event::Resume(c) => cluster.pause_by_hand(WORKLOADS[*c], false),
             Event::Jump(seconds) => {
                 cluster.now += SignedDuration::from_secs(*seconds);
-                self.monitors.has_jumped = true;
+                self.monitors.jump(cluster.now);
             }
             Event::Wait(seconds) => {
                 let stop = self.run(*seconds);
