@@ -446,12 +446,11 @@ fn heal<F: FnMut(&Measurement, Timestamp) -> Reply>(play: &mut Play<F>, is_heale
     *is_healed.borrow_mut() = true;
     play.drive.cluster.gateway_accepts = true;
     play.drive.cluster.policy_active = true;
-    for workload in play.drive.cluster.deployments.keys().cloned().collect::<Vec<_>>() {
+    for (index, workload) in WORKLOADS.iter().enumerate() {
         // A version that never serves and rolled without gates has no good end.
-        if play.drive.cluster.deployments[&workload].image == IMAGES[3]
-            && !play.drive.cluster.deployments[&workload].paused
-        {
-            play.drive.cluster.push_image(&workload, IMAGES[2]);
+        let deployment = play.drive.cluster.deployments.get(*workload);
+        if deployment.is_some_and(|deployment| deployment.image == IMAGES[3] && !deployment.paused) {
+            play.happen(&Event::Push(index, 2));
         }
     }
     play.drive.cluster.settle();
@@ -491,4 +490,18 @@ proptest! {
     fn promises_hold_on_every_committed_state(script in script()) {
         play(&script);
     }
+}
+
+#[test]
+fn a_version_that_never_serves_resumed_by_hand_and_deleted() {
+    play(&Script {
+        components: 1,
+        phases: vec![(100, 30)],
+        gates: vec![],
+        pod_lag: 6,
+        gateway_lag: 0,
+        is_policy_active: true,
+        said: vec![Said::Pass],
+        events: vec![Event::Push(0, 3), Event::Resume(0), Event::Delete],
+    });
 }
