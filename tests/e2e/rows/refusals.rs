@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail, ensure};
 use futures::{StreamExt as _, TryStreamExt as _};
@@ -23,6 +24,8 @@ use crate::world::phases::IN_A_MOMENT;
 
 /// Manifests that are tried at the same time.
 const AT_ONCE: usize = 4;
+/// Until the next second for sure.
+const A_SECOND: Duration = Duration::from_millis(1100);
 /// What Palier could do harm to.
 const WORKLOADS: [&str; 6] = ["deployments", "replicasets", "services", "httproutes", "grpcroutes", "pods"];
 
@@ -103,7 +106,13 @@ async fn is_refused(scene: &Scene, bad: &Bad, says: &str) -> Result<()> {
 /// What `kubectl apply --server-side` does: every document, in this namespace, and no field that the schema does not know.
 async fn apply(objects: &Objects, namespace: &str, path: &Path) -> Result<()> {
     let documents: Vec<Value> = serde_saphyr::from_multiple(&fs::read_to_string(path)?)?;
+    let mut rollouts = 0;
     for mut document in documents {
+        // Which of two came first is told by the second.
+        rollouts += usize::from(document["kind"] == "Rollout");
+        if document["kind"] == "Rollout" && rollouts > 1 {
+            tokio::time::sleep(A_SECOND).await;
+        }
         let kind: TypeMeta = serde_json::from_value(document.clone())?;
         if document["kind"] != "MetricSource" && document["metadata"]["namespace"].is_null() {
             document["metadata"]["namespace"] = json!(namespace);

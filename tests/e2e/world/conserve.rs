@@ -133,6 +133,9 @@ fn compare(path: &str, before: &Value, after: &Value, differences: &mut Vec<Stri
             }
         }
         (a, b) if a == b => {}
+        // No map is the same as one in which nothing is said.
+        (Value::Object(_), Value::Null) => compare(path, before, &json!({}), differences),
+        (Value::Null, Value::Object(_)) => compare(path, &json!({}), after, differences),
         (a, b) => differences.push(format!("{path}: {a} became {b}")),
     }
 }
