@@ -41,6 +41,9 @@ struct Right {
 /// Which requests were refused: user, group, resource, verb.
 type Refused = Arc<Mutex<HashSet<(String, Right)>>>;
 
+/// Trials of a right that only a lost race needs.
+const RACES: usize = 5;
+
 pub async fn row11_each_rule_is_needed(scene: Arc<Scene>) -> Result<()> {
     // Given the Role of the chart for one namespace
     let chart = install::render(scene.lab(), &scene.namespace, &["namespaced=true"])?;
@@ -59,7 +62,13 @@ pub async fn row11_each_rule_is_needed(scene: Arc<Scene>) -> Result<()> {
     let trials = all.map(|(number, right)| {
         let (scene, objects, refused) = (&scene, &objects, &refused);
         async move {
-            let tried = trial(scene, number, objects, right.as_ref(), refused).await;
+            let mut tried = trial(scene, number, objects, right.as_ref(), refused).await;
+            for again in 1..RACES {
+                if tried.is_ok() || !right.as_ref().is_some_and(is_for_races) {
+                    break;
+                }
+                tried = trial(scene, number + 100 * again, objects, right.as_ref(), refused).await;
+            }
             tried.with_context(|| match right {
                 Some(Right { group, resource, verb }) => format!("without {verb} {resource}.{group}"),
                 None => "with all rights".to_owned(),
@@ -74,6 +83,11 @@ pub async fn row11_each_rule_is_needed(scene: Arc<Scene>) -> Result<()> {
     scene.measured("rights of the Role that are needed", &missed, "all");
     ensure!(wrong.is_empty(), "{} rights:\n  {}", wrong.len(), wrong.join("\n  "));
     Ok(())
+}
+
+/// Whether a right is needed only when somebody else was faster, which a single trial may not meet.
+fn is_for_races(right: &Right) -> bool {
+    right.verb == "get" && raced_kind(right).is_some()
 }
 
 fn texts(list: &Value) -> Vec<String> {
@@ -288,15 +302,19 @@ async fn push(lab: &Lab, namespace: &str, tag: &str) -> Result<()> {
     Ok(())
 }
 
-/// Objects are read again when somebody else was faster. For a right that is needed for that alone, somebody is: forever.
-async fn nudge(lab: &Lab, namespace: &str, missing: Option<&Right>) -> Result<()> {
-    let kind = missing.filter(|right| right.verb == "get").and_then(|right| match right.resource.as_str() {
+fn raced_kind(right: &Right) -> Option<(&'static str, &'static str)> {
+    match right.resource.as_str() {
         "rollouts" => Some(("palier.dev/v1alpha1", "Rollout")),
         "replicasets" => Some(("apps/v1", "ReplicaSet")),
         "httproutes" => Some(("gateway.networking.k8s.io/v1", "HTTPRoute")),
         "grpcroutes" => Some(("gateway.networking.k8s.io/v1", "GRPCRoute")),
         _ => None,
-    });
+    }
+}
+
+/// Objects are read again when somebody else was faster. For a right that is needed for that alone, somebody is: forever.
+async fn nudge(lab: &Lab, namespace: &str, missing: Option<&Right>) -> Result<()> {
+    let kind = missing.filter(|right| right.verb == "get").and_then(raced_kind);
     let Some((version, kind)) = kind else { return std::future::pending().await };
     let objects = lab.api(version, kind, namespace).await?;
     for count in 0_u64.. {
