@@ -26,7 +26,7 @@ use world::{Crew, Scene, World};
 /// Scenarios side by side, unless `--test-threads` says otherwise: what two cores carry without measuring each other.
 const SIDE_BY_SIDE: usize = 3;
 /// No scenario takes longer.
-const LIMIT: Duration = Duration::from_secs(300);
+const LIMIT: Duration = Duration::from_secs(420);
 
 /// What a scenario does in its scene.
 type Body = fn(Arc<Scene>) -> LocalBoxFuture<'static, Result<()>>;

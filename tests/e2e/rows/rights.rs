@@ -42,7 +42,7 @@ struct Right {
 type Refused = Arc<Mutex<HashSet<(String, Right)>>>;
 
 /// Trials of a right that only a lost race needs.
-const RACES: usize = 5;
+const RACES: usize = 8;
 
 pub async fn row11_each_rule_is_needed(scene: Arc<Scene>) -> Result<()> {
     // Given the Role of the chart for one namespace
