@@ -10,6 +10,7 @@ use super::Span;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = ("!has(self.failureWindow) || self.failureWindow.failures <= self.failureWindow.of", "failureWindow.failures cannot be more than failureWindow.of"))]
+#[x_kube(validation = ("has(self.degradedMode) == (has(self.onFailure) && self.onFailure == 'DegradedMode')", "onFailure: DegradedMode and degradedMode go together: name an entry of spec.degradedModes"))]
 pub struct Gate {
     /// Name, unique among the gates that a component is judged by.
     #[x_kube(validation = ("self.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?$')", "not a gate name: lower-case letters, digits and '-'"))]
@@ -41,9 +42,14 @@ pub struct Gate {
     pub prometheus: PrometheusQuery,
     /// The limits that the answer must stay within.
     pub threshold: Threshold,
-    /// What happens when the gate trips.
-    #[serde(default)]
-    pub on_failure: OnFailure,
+    /// What happens when the gate trips: `FullRollback` for a gate of the Rollout and `PartialRollback` for a gate of a
+    /// component, unless said otherwise.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub on_failure: Option<OnFailure>,
+    /// With `onFailure: DegradedMode`: the entry of `spec.degradedModes` to enter.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 40))]
+    pub degraded_mode: Option<String>,
     /// What happens while there is no answer that can be judged: no data, or the metric server fails.
     #[serde(default)]
     pub on_no_data: NoDataPolicy,
@@ -106,15 +112,21 @@ pub struct Threshold {
     pub max: Option<f64>,
 }
 
-/// What a tripped gate asks for.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+/// What a tripped gate asks for, the weakest first: of two gates that trip at once the stronger wins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 pub enum OnFailure {
     /// Say it, go on.
     Notify,
     /// No raise until the gate passes again or somebody acts.
     Hold,
+    /// The switches of a degraded mode are set; the run stays where it is until the gate has passed for long enough.
+    DegradedMode,
+    /// The component returns to the phase that it had earned before, and bakes again; `spec.maxStepBacks` times, then it
+    /// is a partial rollback.
+    StepBack,
+    /// The component and everything that depends on it go back to their stable revisions; the others go on.
+    PartialRollback,
     /// Every component goes back to its stable revision.
-    #[default]
     FullRollback,
 }
 
@@ -128,18 +140,15 @@ pub struct NoDataPolicy {
     /// How long the run may go without evidence.
     #[serde(default = "default_no_data_deadline")]
     pub deadline: Span,
-    /// What happens after the deadline.
-    #[serde(default)]
-    pub then: NoDataThen,
+    /// What happens after the deadline: `FullRollback` for a gate of the Rollout and `PartialRollback` for a gate of a
+    /// component, unless said otherwise.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub then: Option<NoDataThen>,
 }
 
 impl Default for NoDataPolicy {
     fn default() -> Self {
-        Self {
-            treat_as: TreatNoDataAs::Hold,
-            deadline: default_no_data_deadline(),
-            then: NoDataThen::FullRollback,
-        }
+        Self { treat_as: TreatNoDataAs::Hold, deadline: default_no_data_deadline(), then: None }
     }
 }
 
@@ -158,11 +167,12 @@ pub enum TreatNoDataAs {
 }
 
 /// What happens when evidence stays away for longer than the deadline.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum NoDataThen {
     /// Every component goes back to its stable revision.
-    #[default]
     FullRollback,
+    /// The component and everything that depends on it go back to their stable revisions.
+    PartialRollback,
     /// Go on holding.
     Hold,
 }

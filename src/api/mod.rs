@@ -6,8 +6,10 @@
 pub mod action;
 pub mod conditions;
 pub mod crds;
+pub mod degraded;
 pub mod duration;
 pub mod gate;
+pub mod hook;
 pub mod metric_source;
 pub mod names;
 pub mod rollout;
@@ -16,13 +18,21 @@ pub mod status;
 pub mod traffic;
 
 pub use action::{ActionKind, Requester, RolloutAction, RolloutActionSpec};
+pub use degraded::{
+    DegradedMode, DegradedState, DegradedStatus, DegradedThen, Switch, SwitchState, SwitchStatus,
+};
 pub use duration::Span;
 pub use gate::{
     FailureWindow, Gate, NoDataPolicy, NoDataThen, OnFailure, PrometheusQuery, Threshold, TreatNoDataAs,
 };
+pub use hook::{CronJobRef, Hook, HookFailure, HookPoint, HookState, HookStatus};
 pub use metric_source::{MetricSource, MetricSourceSpec, PrometheusServer};
-pub use rollout::{Component, Interception, OnDelete, Phase, Rollout, RolloutSpec, WorkloadRef};
-pub use run::{Outcome, ReleasedComponent, RolloutRun, RolloutRunSpec, RolloutRunStatus, TimelineEntry};
+pub use rollout::{
+    Component, Interception, OnDelete, Phase, PhaseOverride, Retain, Rollout, RolloutSpec, WorkloadRef,
+};
+pub use run::{
+    ComponentRecord, Outcome, ReleasedComponent, RolloutRun, RolloutRunSpec, RolloutRunStatus, TimelineEntry,
+};
 pub use status::{
     BakeStatus, ComponentStatus, EarnedPhase, FoundRoute, GateStatus, NextAction, Revision, RolloutState,
     RolloutStatus, RunIntent, RunStatus, Stage, Verdict,

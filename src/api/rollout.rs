@@ -4,7 +4,7 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Gate, RolloutStatus, Span, Traffic};
+use super::{DegradedMode, Gate, Hook, RolloutStatus, Span, Traffic};
 
 /// How new versions of some workloads reach their users. Lives in Git, outlives releases.
 #[derive(CustomResource, Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
@@ -36,6 +36,13 @@ use super::{Gate, RolloutStatus, Span, Traffic};
 #[x_kube(validation = ("!has(self.phases) || self.phases.map(p, p.traffic).isSorted()", "phases must rise: order them by traffic, lowest first"))]
 #[x_kube(validation = ("!has(self.phases) || self.phases[self.phases.size() - 1].traffic >= 100", "the last phase must reach traffic: 100"))]
 #[x_kube(validation = ("!has(self.gates) || self.gates.all(g, self.gates.exists_one(h, h.name == g.name))", "two gates have the same name"))]
+#[x_kube(validation = ("self.components.all(c, !has(c.dependsOn) || c.dependsOn.all(d, self.components.exists(o, o.name == d)))", "dependsOn names a component that is not in the list"))]
+#[x_kube(validation = ("!has(self.phases) || self.components.all(c, !has(c.phases) || c.phases.all(o, self.phases.exists(p, p.name == o.name)))", "phases of a component name a phase that spec.phases does not have"))]
+#[x_kube(validation = ("!has(self.phases) || self.components.all(c, !has(c.phases) || c.phases.all(o, !has(o.skip) || !o.skip || o.name != self.phases[self.phases.size() - 1].name))", "a component cannot skip the last phase"))]
+#[x_kube(validation = ("!has(self.hooks) || self.hooks.all(h, self.hooks.exists_one(i, i.name == h.name))", "two hooks have the same name"))]
+#[x_kube(validation = ("!has(self.degradedModes) || self.degradedModes.all(m, self.degradedModes.exists_one(n, n.name == m.name))", "two degraded modes have the same name"))]
+#[x_kube(validation = ("!has(self.gates) || self.gates.all(g, !has(g.degradedMode) || (has(self.degradedModes) && self.degradedModes.exists(m, m.name == g.degradedMode)))", "a gate names a degraded mode that spec.degradedModes does not have"))]
+#[x_kube(validation = ("self.components.all(c, !has(c.gates) || c.gates.all(g, !has(g.degradedMode) || (has(self.degradedModes) && self.degradedModes.exists(m, m.name == g.degradedMode))))", "a gate of a component names a degraded mode that spec.degradedModes does not have"))]
 pub struct RolloutSpec {
     /// The workloads of the release.
     #[schemars(length(min = 1, max = 16))]
@@ -48,6 +55,26 @@ pub struct RolloutSpec {
     #[serde(default)]
     #[schemars(length(max = 20))]
     pub gates: Vec<Gate>,
+    /// How often a component may step back in one run before a gate that asks for it takes the component back.
+    #[serde(default = "default_max_step_backs")]
+    #[schemars(range(min = 0, max = 10))]
+    pub max_step_backs: i32,
+    /// Ways to keep the service up with some features off; gates with `onFailure: DegradedMode` name them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 8))]
+    pub degraded_modes: Vec<DegradedMode>,
+    /// Jobs that run at fixed points of a run, such as a backup before it and a restore after a full rollback.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 32))]
+    pub hooks: Vec<Hook>,
+    /// How long the old version of a component stays warm.
+    #[serde(default)]
+    pub retain: Retain,
+    /// How many pods the canaries of all components may have together, at most. A component waits for room before it
+    /// grows; stable keeps its size.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 100_000))]
+    pub max_extra_pods: Option<i32>,
     /// How a changed Deployment is kept from rolling by itself.
     #[serde(default)]
     pub interception: Interception,
@@ -81,6 +108,9 @@ fn default_progress_deadline() -> Span {
 fn default_drain_time() -> Span {
     Span::seconds(10)
 }
+const fn default_max_step_backs() -> i32 {
+    2
+}
 const fn default_run_history_limit() -> i32 {
     10
 }
@@ -89,6 +119,8 @@ const fn default_run_history_limit() -> i32 {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = ("!has(self.gates) || self.gates.all(g, self.gates.exists_one(h, h.name == g.name))", "two gates of this component have the same name"))]
+#[x_kube(validation = ("!has(self.dependsOn) || !(self.name in self.dependsOn)", "a component cannot depend on itself"))]
+#[x_kube(validation = ("!has(self.phases) || self.phases.all(p, self.phases.exists_one(q, q.name == p.name))", "two entries of this component's phases have the same name"))]
 pub struct Component {
     /// Name, unique in the Rollout.
     #[x_kube(validation = ("self.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?$')", "not a component name: lower-case letters, digits and '-'"))]
@@ -96,6 +128,15 @@ pub struct Component {
     pub name: String,
     /// The Deployment that is released.
     pub workload_ref: WorkloadRef,
+    /// Components that have to bake in their last phase before this one starts its first. Those whose template did not
+    /// change count as done.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 15), inner(length(max = 40)))]
+    pub depends_on: Vec<String>,
+    /// Phases that are different for this component.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 20))]
+    pub phases: Vec<PhaseOverride>,
     /// How the component receives its traffic; without it the share is the share of pods.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub traffic: Option<Traffic>,
@@ -103,6 +144,21 @@ pub struct Component {
     #[serde(default)]
     #[schemars(length(max = 20))]
     pub gates: Vec<Gate>,
+}
+
+/// What is different in one phase for one component.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct PhaseOverride {
+    /// Name of the phase in `spec.phases`.
+    #[schemars(length(min = 1, max = 40))]
+    pub name: String,
+    /// Whether the component goes on without it. The last phase cannot be skipped.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub skip: bool,
+    /// How long this component bakes in it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bake_time: Option<Span>,
 }
 
 /// A Deployment in the Rollout's namespace.
@@ -144,6 +200,17 @@ pub struct Phase {
     /// How long every gate must be satisfied at this share.
     #[serde(default = "default_bake_time")]
     pub bake_time: Span,
+}
+
+/// How long the old version of a component stays warm.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum Retain {
+    /// Until every component of the run has baked at 100 %: a rollback is instant for all.
+    #[default]
+    UntilRunEnds,
+    /// Until the component itself has baked at 100 %: its canary is adopted then, its pods are no extra pods any more, and
+    /// this run cannot take it back.
+    UntilBaked,
 }
 
 /// How a changed Deployment is kept from rolling by itself.

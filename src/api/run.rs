@@ -7,7 +7,7 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{ComponentStatus, Phase, Revision};
+use super::{ComponentStatus, DegradedStatus, EarnedPhase, GateStatus, HookStatus, Phase, Revision, Stage};
 
 /// What was released, how it went and how it ended. Written by the controller, kept for `spec.runHistoryLimit`.
 #[derive(CustomResource, Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
@@ -74,12 +74,69 @@ pub struct RolloutRunStatus {
     /// When it ended.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ended_at: Option<Timestamp>,
+    /// The components that were taken back while others were adopted.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16), inner(length(max = 40)))]
+    pub taken_back: Vec<String>,
+    /// The hooks that were started, and how they ended.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 128))]
+    pub hooks: Vec<HookStatus>,
+    /// The degraded modes that were entered.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 8))]
+    pub degraded: Vec<DegradedStatus>,
     /// What happened, oldest first.
-    #[schemars(length(max = 64))]
+    #[schemars(length(max = 128))]
     pub timeline: Vec<TimelineEntry>,
     /// The components with the evidence of their last phase.
     #[schemars(length(max = 16))]
-    pub components: Vec<ComponentStatus>,
+    pub components: Vec<ComponentRecord>,
+}
+
+/// How far one component came, and the evidence of its last phase.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ComponentRecord {
+    /// Name of the component.
+    #[schemars(length(max = 40))]
+    pub name: String,
+    /// Where it was when the record was written.
+    pub stage: Stage,
+    /// The share of traffic that its canary had then, in per cent.
+    #[serde(default)]
+    pub weight: i32,
+    /// The phases that it earned, in order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 20))]
+    pub earned: Vec<EarnedPhase>,
+    /// How often it stepped back.
+    #[serde(default)]
+    pub step_backs: i32,
+    /// Why it went back.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    #[schemars(length(max = 512))]
+    pub failure: String,
+    /// The gates of its last phase.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 40))]
+    pub gates: Vec<GateStatus>,
+}
+
+impl ComponentRecord {
+    /// What is recorded of a component.
+    #[must_use]
+    pub fn of(component: &ComponentStatus) -> Self {
+        ComponentRecord {
+            name: component.name.clone(),
+            stage: component.stage,
+            weight: component.weight,
+            earned: component.earned.clone(),
+            step_backs: component.step_backs,
+            failure: component.failure.clone(),
+            gates: component.gates.clone(),
+        }
+    }
 }
 
 /// How a run ended.
@@ -87,6 +144,8 @@ pub struct RolloutRunStatus {
 pub enum Outcome {
     /// Every component runs its new revision.
     Completed,
+    /// Some components run their new revision; the others were taken back and their templates are rejected.
+    PartiallyCompleted,
     /// Every component is back on its former revision; the template is rejected.
     RolledBack,
     /// Another template came before the end.

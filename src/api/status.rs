@@ -5,7 +5,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Outcome, Span, TimelineEntry};
+use super::{DegradedStatus, HookStatus, Outcome, Span, TimelineEntry};
 
 /// What the controller knows and is about to do. Its only memory: recovery reads the intents in here.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -87,6 +87,8 @@ pub enum RolloutState {
     Held,
     /// A person keeps the run where it is.
     Paused,
+    /// A gate keeps the run where it is, with some features off.
+    DegradedMode,
     /// Every component goes back.
     RollingBack,
     /// The last run went back; its template is rejected.
@@ -147,9 +149,17 @@ pub struct RunStatus {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 64), inner(length(max = 64)))]
     pub handled_actions: Vec<String>,
+    /// The hooks that were started.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 128))]
+    pub hooks: Vec<HookStatus>,
+    /// The degraded modes that were entered.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 8))]
+    pub degraded: Vec<DegradedStatus>,
     /// What happened, oldest first; the oldest entries go when it is full.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 64))]
+    #[schemars(length(max = 128))]
     pub timeline: Vec<TimelineEntry>,
 }
 
@@ -220,6 +230,13 @@ pub struct ComponentStatus {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 40))]
     pub gates: Vec<GateStatus>,
+    /// Why the component went back in this run.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    #[schemars(length(max = 512))]
+    pub failure: String,
+    /// How often the component stepped back in this run.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub step_backs: i32,
     /// Phases that this canary has earned, in order.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 20))]
@@ -243,12 +260,19 @@ pub struct ComponentStatus {
     pub route_mended_at: Option<Timestamp>,
 }
 
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "the form that serde asks for")]
+fn is_zero(number: &i32) -> bool {
+    *number == 0
+}
+
 /// Where a component is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 pub enum Stage {
     /// Stable serves; nothing to do.
     #[default]
     Idle,
+    /// The component takes part in the run and waits for those that it depends on.
+    Waiting,
     /// Canary pods of the phase's size start.
     Preparing,
     /// The phase's weight is being put in force.
@@ -259,8 +283,12 @@ pub enum Stage {
     Baked,
     /// The canary ReplicaSet becomes the Deployment's own.
     Adopting,
+    /// It is, while the run goes on with others.
+    Adopted,
     /// Traffic goes back to stable, then the canary goes.
     RollingBack,
+    /// Back on stable while the run goes on without it.
+    TakenBack,
     /// Stable serves; the template in the Deployment is rejected.
     RolledBack,
 }

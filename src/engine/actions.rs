@@ -2,8 +2,9 @@
 
 use crate::api::{ActionKind, Outcome, RolloutActionSpec, RunIntent, Stage};
 
+use super::judges::steps;
 use super::plan::Reason;
-use super::turn::{RECORD_MAX, Turn, takes_part};
+use super::turn::{RECORD_MAX, Turn, goes_forward, takes_part};
 use super::{evidence, release};
 
 /// Takes every action that speaks of the present run and was not taken yet, oldest first.
@@ -119,15 +120,14 @@ fn promote(turn: &mut Turn<'_>, in_full: bool) -> Result<(), &'static str> {
     }
     let mut is_any = false;
     turn.for_each(|turn, component, part| {
-        let phases = &turn.world.rollout.spec.phases;
         let index = component.phase_index.and_then(|index| usize::try_from(index).ok());
-        if let Some(phase) =
-            index.and_then(|index| phases.get(index)).filter(|_| component.stage == Stage::Baking)
-        {
+        let steps = steps(&turn.world.rollout.spec, &part.name);
+        let present = steps.iter().find(|step| Some(step.index) == index);
+        if let Some(step) = present.filter(|_| component.stage == Stage::Baking) {
             is_any = true;
             evidence::set_aside(component);
-            release::leave_phase(turn, component, part, phase);
-        } else if takes_part(component) && !evidence::lets_raise(turn, component, part) {
+            release::leave_phase(turn, component, part, &step.phase);
+        } else if goes_forward(component) && !evidence::lets_raise(turn, component, part) {
             is_any = true;
             evidence::set_aside(component);
         }

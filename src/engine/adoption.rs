@@ -3,42 +3,38 @@
 //! All pods of the canary stay; the Deployment controller takes the ReplicaSet for its newest revision and scales the
 //! former one to zero, because it finds the adopted one saturated (its `desired-replicas` annotation says so).
 
-use crate::api::{ComponentStatus, Revision, Stage};
+use crate::api::{ComponentStatus, Outcome, Revision, RunIntent, Span, Stage};
 
 use super::borrow::{self, Pin, RoutesState, SetState};
 use super::plan::Reason;
 use super::plan::{Inquiry, Write};
 use super::revision::pod_hash_of;
-use super::turn::{Part, Turn, after, between, enter, takes_part};
+use super::turn::{Part, Turn, after, between, enter};
 use super::world::{DeploymentSeen, Look, ReplicaSetSeen};
-use super::{Weight, ending, rest, restart};
-use crate::api::{Outcome, Span};
+use super::{Weight, ending, rest, restart, rollback};
 
 /// One step of every component towards its end.
 pub(super) fn advance(turn: &mut Turn<'_>) {
     let mut is_done = true;
     turn.for_each(|turn, component, part| {
-        if takes_part(component) && turn.intent() == Some(crate::api::RunIntent::Adopt) {
+        if turn.intent() != Some(RunIntent::Adopt) {
+            // Another component has just turned the run back.
+        } else if component.stage == Stage::Adopting {
             is_done &= step(turn, component, part);
+        } else if component.stage == Stage::TakenBack {
+            rollback::keep_back(turn, component, part);
         }
     });
-    if turn.intent() == Some(crate::api::RunIntent::RollBack) {
-        return super::rollback::advance(turn);
+    if turn.intent() == Some(RunIntent::RollBack) {
+        return rollback::advance(turn);
     }
-    if !is_done || turn.has_writes() {
-        return;
-    }
-    ending::end(turn);
-    if turn.intent().is_none() {
-        let now = turn.now;
-        for component in turn.status.components.iter_mut().filter(|c| takes_part(c)) {
-            settle_as_stable(component, now);
-        }
+    if is_done && !turn.has_writes() {
+        ending::end(turn);
     }
 }
 
 /// The canary is stable now.
-fn settle_as_stable(component: &mut ComponentStatus, now: jiff::Timestamp) {
+pub(super) fn settle_as_stable(component: &mut ComponentStatus, now: jiff::Timestamp) {
     *component = ComponentStatus {
         name: std::mem::take(&mut component.name),
         workload: std::mem::take(&mut component.workload),
@@ -50,7 +46,7 @@ fn settle_as_stable(component: &mut ComponentStatus, now: jiff::Timestamp) {
 }
 
 /// True when nothing of the component is left to hand back.
-fn step(turn: &mut Turn<'_>, component: &mut ComponentStatus, part: &Part<'_>) -> bool {
+pub(super) fn step(turn: &mut Turn<'_>, component: &mut ComponentStatus, part: &Part<'_>) -> bool {
     let Some(deployment) = part.seen.deployment.found() else {
         if part.seen.deployment.is_missing() {
             let why = format!("the Deployment {} is gone", part.refs.workload);
@@ -68,9 +64,7 @@ fn step(turn: &mut Turn<'_>, component: &mut ComponentStatus, part: &Part<'_>) -
         }
         return false;
     }
-    let is_released =
-        set.is_some_and(|set| set.owner_uid.as_deref() != Some(turn.world.rollout.at.uid.as_str()));
-    if is_released {
+    if is_released(turn, component, part) {
         return hand_back(turn, component, part, deployment);
     }
     if is_overtaken(component, deployment) {
@@ -90,6 +84,12 @@ fn step(turn: &mut Turn<'_>, component: &mut ComponentStatus, part: &Part<'_>) -
     }
     take_over(turn, component, part, deployment);
     false
+}
+
+/// Whether the canary's ReplicaSet is ours no more: from there on there is no way back.
+pub(super) fn is_released(turn: &Turn<'_>, component: &ComponentStatus, part: &Part<'_>) -> bool {
+    let uid = turn.world.rollout.at.uid.as_str();
+    borrow::canary_set(component, part).is_some_and(|set| set.owner_uid.as_deref() != Some(uid))
 }
 
 /// Whether the canary's ReplicaSet is one that the Deployment controller made: it carries no label of ours and is seen

@@ -7,13 +7,14 @@ use crate::api::{ComponentStatus, Revision, Span};
 
 use super::Weight;
 use super::plan::{Inquiry, Write};
+use super::room;
 use super::route::Backends;
 use super::scaling::{canary_size, canary_size_by_pods, share_of_pods};
 use super::turn::{Part, Turn, after, between};
 use super::world::{Acceptance, DeploymentSeen, Look, ReplicaSetSeen, RouteKind, RouteSeen};
 
 /// How far the canary's ReplicaSet is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum SetState {
     /// It is being created or resized.
     Changing,
@@ -21,6 +22,8 @@ pub(super) enum SetState {
     Starting(i32),
     /// All pods that were wanted are available and behind the canary's Service.
     Ready,
+    /// More pods are wanted than `spec.maxExtraPods` leaves room for now, in words.
+    NoRoom(String),
 }
 
 /// How far the routes are.
@@ -61,6 +64,14 @@ pub(super) fn ensure_set(
         return SetState::Changing;
     };
     component.desired_replicas = deployment.replicas;
+    let has_traffic = component.target_weight > 0;
+    let wanted = size;
+    let size = room::allowed(turn, part, component.stage, wanted);
+    let held = canary_set(component, part).map_or(0, |set| set.replicas);
+    if size < wanted && !(has_traffic && size > held) {
+        // A canary without traffic grows when all that it needs fits; one with traffic takes what there is.
+        return SetState::NoRoom(room::in_words(turn, wanted));
+    }
     component.canary_replicas = size;
     let Some(set) = canary_set(component, part) else {
         component.canary_ready = 0;
@@ -88,7 +99,7 @@ pub(super) fn ensure_set(
         }
     }
     let ready = if set.is_observed { set.available.min(endpoints_of(part, set)) } else { 0 };
-    if ready >= size { SetState::Ready } else { SetState::Starting(ready) }
+    if ready >= wanted { SetState::Ready } else { SetState::Starting(ready) }
 }
 
 /// Empties ReplicaSets of the Deployment that hold the template which is in it now. They come to be when somebody resumes

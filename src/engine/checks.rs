@@ -7,10 +7,10 @@ use crate::api::{Component, Traffic};
 
 use super::evidence::gates_of;
 use super::plan::Inquiry;
-use super::query;
 use super::route::Backends;
 use super::turn::{Part, Turn};
 use super::world::{DeploymentSeen, Look, ServiceSeen};
+use super::{order, query};
 
 /// What a check came to.
 pub(super) enum Checked {
@@ -44,6 +44,13 @@ pub(super) fn check(turn: &mut Turn<'_>, part: &Part<'_>) -> Checked {
 }
 
 fn check_all(turn: &Turn<'_>, part: &Part<'_>, component: &Component) -> Result<(), Stop> {
+    if let Some(circle) = order::circle(&turn.world.rollout.spec) {
+        let says = format!(
+            "the components depend on each other in a circle, {}: take one of these out",
+            circle.join(" → ")
+        );
+        return problem(&format!("components[{}].dependsOn", circle[0]), &says);
+    }
     check_gates(turn, part)?;
     let field = format!("components[{}]", part.name);
     let deployment = check_deployment(turn, part, &field)?;
@@ -61,7 +68,7 @@ fn check_gates(turn: &Turn<'_>, part: &Part<'_>) -> Result<(), Stop> {
     let mut names = BTreeMap::new();
     for gate in gates_of(turn, part) {
         let field = format!("gates[{}]", gate.name);
-        if names.insert(&gate.name, ()).is_some() {
+        if names.insert(gate.name.clone(), ()).is_some() {
             return problem(
                 &field,
                 &format!("the component {} is judged by two gates of this name: rename one", part.name),

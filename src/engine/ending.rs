@@ -1,10 +1,14 @@
 //! The end of a run: its record first, then the mark in the status.
 
-use crate::api::{Outcome, ReleasedComponent, RolloutRunStatus, RunStatus, TimelineEntry};
+use crate::api::{
+    ComponentRecord, ComponentStatus, Outcome, ReleasedComponent, RolloutRunStatus, RunStatus, Stage,
+    TimelineEntry,
+};
 
 use super::plan::{Reason, Write};
 use super::rest::run_name;
-use super::turn::{RECORD_MAX, Turn, clip};
+use super::turn::{TIMELINE_MAX, Turn, clip};
+use super::{adoption, rollback};
 
 /// Ends the run that is on, once its record holds how it went. A crash in between writes the record once more.
 pub(super) fn end(turn: &mut Turn<'_>) {
@@ -21,6 +25,11 @@ pub(super) fn end(turn: &mut Turn<'_>) {
     run.recorded = false;
     let (event, words) = in_words(run, outcome);
     turn.happen("", event, words);
+    turn.for_each(|turn, component, part| match component.stage {
+        Stage::Idle | Stage::RolledBack => {}
+        Stage::Adopting | Stage::Adopted => adoption::settle_as_stable(component, now),
+        _ => rollback::settle_back(turn, component, part, outcome),
+    });
     turn.wake(now);
 }
 
@@ -30,6 +39,9 @@ fn in_words(run: &RunStatus, outcome: Outcome) -> (Reason, String) {
     match outcome {
         Outcome::Completed => {
             (Reason::Completed, format!("run {number} is complete: the new version serves everyone"))
+        }
+        Outcome::PartiallyCompleted => {
+            (Reason::PartiallyCompleted, format!("run {number} is partially complete: {reason}"))
         }
         Outcome::RolledBack => (Reason::RolledBack, format!("run {number} is rolled back: {reason}")),
         Outcome::Superseded => (Reason::Superseded, format!("run {number} ended for the next: {reason}")),
@@ -51,13 +63,26 @@ fn record(turn: &mut Turn<'_>, outcome: Outcome) {
         reason: event.as_str().to_owned(),
         message: clip(&words, 512),
     };
-    let dropped = (run.timeline.len() + 1).saturating_sub(RECORD_MAX);
+    let is_partly = outcome == Outcome::PartiallyCompleted;
+    let is_back =
+        |c: &&ComponentStatus| is_partly && matches!(c.stage, Stage::TakenBack | Stage::RollingBack);
+    let taken_back = turn.status.components.iter().filter(is_back).map(|c| c.name.clone());
+    let dropped = (run.timeline.len() + 1).saturating_sub(TIMELINE_MAX);
     let status = RolloutRunStatus {
         outcome: Some(outcome),
         reason: run.reason.clone(),
         ended_at: Some(turn.now),
+        taken_back: taken_back.collect(),
+        hooks: run.hooks.clone(),
+        degraded: run.degraded.clone(),
         timeline: run.timeline.iter().skip(dropped).cloned().chain([last]).collect(),
-        components: turn.status.components.iter().filter(|c| c.canary.is_some()).cloned().collect(),
+        components: turn
+            .status
+            .components
+            .iter()
+            .filter(|c| c.canary.is_some())
+            .map(ComponentRecord::of)
+            .collect(),
     };
     let write = Write::RecordRun {
         name: run_name(&turn.world.rollout.at.name, run.number),

@@ -13,6 +13,7 @@ use crate::api::{
 };
 
 use super::gates::{due_at, evidence_key, fold, judge, no_data_deadline};
+use super::judges::{Judge, judges};
 use super::plan::{Measurement, Reason};
 use super::query::{Variables, pods_pattern, substitute};
 use super::turn::{Part, Turn, after, between, enter};
@@ -30,12 +31,13 @@ pub(super) struct Trip {
     pub asks: OnFailure,
     /// Why, in a sentence that names the gate.
     pub why: String,
+    /// With [`OnFailure::DegradedMode`]: which.
+    pub mode: Option<String>,
 }
 
-/// The gates that judge a component: the Rollout's, then its own.
-pub(super) fn gates_of<'w>(turn: &Turn<'w>, part: &Part<'w>) -> Vec<&'w Gate> {
-    let own = part.spec.map_or(&[][..], |component| &component.gates);
-    turn.world.rollout.spec.gates.iter().chain(own).collect()
+/// The gates that judge a component.
+pub(super) fn gates_of<'w>(turn: &Turn<'w>, part: &Part<'w>) -> Vec<Judge<'w>> {
+    judges(&turn.world.rollout.spec, &part.name)
 }
 
 /// Starts the proof of a phase whose weight is in force now.
@@ -65,7 +67,7 @@ fn align(turn: &Turn<'_>, component: &mut ComponentStatus, part: &Part<'_>, phas
             phase.traffic,
             &canary.revision,
             bake.started_at,
-            gate,
+            &gate,
         );
         match component.gates.iter().find(|known| known.name == gate.name && known.key == key) {
             Some(known) => aligned.push(known.clone()),
@@ -97,11 +99,11 @@ pub(super) fn gather(turn: &mut Turn<'_>, component: &mut ComponentStatus, part:
         let is_mine = |a: &&Answered| a.component == part.name && a.gate == gate.name;
         for answered in turn.world.answers.iter().filter(is_mine) {
             let known = &component.gates[at];
-            let early = too_early(gate, known, answered, bake.started_at);
-            component.gates[at] = early.unwrap_or_else(|| fold(gate, known, answered));
+            let early = too_early(&gate, known, answered, bake.started_at);
+            component.gates[at] = early.unwrap_or_else(|| fold(&gate, known, answered));
         }
         tell_evidence(turn, part, before, &component.gates[at]);
-        let due = due_at(gate, &component.gates[at], bake.started_at, finish_at);
+        let due = due_at(&gate, &component.gates[at], bake.started_at, finish_at);
         let is_asking = turn.world.asking.contains(&(part.name.clone(), gate.name.clone()));
         if is_asking {
             continue;
@@ -110,7 +112,7 @@ pub(super) fn gather(turn: &mut Turn<'_>, component: &mut ComponentStatus, part:
             turn.wake(due);
             continue;
         }
-        ask(turn, component, part, phase, (gate, at));
+        ask(turn, component, part, phase, (&gate, at));
     }
 }
 
@@ -191,9 +193,13 @@ pub(super) fn trip_of(turn: &mut Turn<'_>, component: &ComponentStatus, part: &P
     for gate in gates_of(turn, part) {
         let Some(status) = component.gates.iter().find(|status| status.name == gate.name) else { continue };
         let trip = if status.tripped {
-            Some(Trip { asks: gate.on_failure, why: failed_in_words(gate, status) })
+            Some(Trip {
+                asks: gate.asks,
+                why: failed_in_words(&gate, status),
+                mode: gate.degraded_mode.clone(),
+            })
         } else {
-            no_data_trip(turn, gate, status)
+            no_data_trip(turn, &gate, status)
         };
         if let Some(trip) = trip.filter(|trip| strongest.as_ref().is_none_or(|known| trip.asks > known.asks))
         {
@@ -203,8 +209,13 @@ pub(super) fn trip_of(turn: &mut Turn<'_>, component: &ComponentStatus, part: &P
     strongest
 }
 
-fn no_data_trip(turn: &mut Turn<'_>, gate: &Gate, status: &GateStatus) -> Option<Trip> {
-    if gate.on_failure == OnFailure::Notify || gate.on_no_data.then == NoDataThen::Hold {
+fn no_data_trip(turn: &mut Turn<'_>, gate: &Judge<'_>, status: &GateStatus) -> Option<Trip> {
+    let asks = match gate.then {
+        NoDataThen::FullRollback => OnFailure::FullRollback,
+        NoDataThen::PartialRollback => OnFailure::PartialRollback,
+        NoDataThen::Hold => return None,
+    };
+    if gate.is_mute() {
         return None;
     }
     let deadline = no_data_deadline(gate, status)?;
@@ -214,7 +225,7 @@ fn no_data_trip(turn: &mut Turn<'_>, gate: &Gate, status: &GateStatus) -> Option
     }
     let why =
         format!("gate {} had no evidence for {}: {}", gate.name, gate.on_no_data.deadline, status.message);
-    Some(Trip { asks: OnFailure::FullRollback, why })
+    Some(Trip { asks, why, mode: None })
 }
 
 fn failed_in_words(gate: &Gate, status: &GateStatus) -> String {
@@ -233,8 +244,7 @@ pub(super) fn count(
     phase: &Phase,
     in_force: bool,
 ) {
-    let gates: Vec<&Gate> =
-        gates_of(turn, part).into_iter().filter(|g| g.on_failure != OnFailure::Notify).collect();
+    let gates: Vec<Judge<'_>> = gates_of(turn, part).into_iter().filter(|gate| !gate.is_mute()).collect();
     let is_counting = in_force && !turn.is_paused();
     let clean_until = if is_counting { clean_until(&gates, &component.gates, turn.now) } else { None };
     let Some(bake) = component.bake.as_mut() else { return };
@@ -261,7 +271,7 @@ pub(super) fn count(
 }
 
 /// Until when every gate is known to have passed; `None` if one does not pass.
-fn clean_until(gates: &[&Gate], statuses: &[GateStatus], now: Timestamp) -> Option<Timestamp> {
+fn clean_until(gates: &[Judge<'_>], statuses: &[GateStatus], now: Timestamp) -> Option<Timestamp> {
     let mut until = None::<Timestamp>;
     for gate in gates {
         let status = statuses.iter().find(|status| status.name == gate.name)?;
@@ -282,8 +292,8 @@ pub(super) fn is_earned(
     phase: &Phase,
 ) -> bool {
     let Some(bake) = component.bake.as_ref() else { return false };
-    let gates = gates_of(turn, part).into_iter().filter(|gate| gate.on_failure != OnFailure::Notify);
-    let has_passed = |gate: &Gate| {
+    let gates = gates_of(turn, part).into_iter().filter(|gate| !gate.is_mute());
+    let has_passed = |gate: Judge<'_>| {
         let status = component.gates.iter().find(|status| status.name == gate.name);
         status.is_some_and(|s| s.verdict == Verdict::Pass && !s.tripped && s.passes >= gate.min_evaluations)
     };
@@ -293,8 +303,8 @@ pub(super) fn is_earned(
 /// Whether nothing speaks against the next raise now: time passes between the end of a bake and the raise, and what the
 /// gates say in it counts as well. A gate whose judgement a person has just set aside has not spoken yet.
 pub(super) fn lets_raise(turn: &Turn<'_>, component: &ComponentStatus, part: &Part<'_>) -> bool {
-    let gates = gates_of(turn, part).into_iter().filter(|gate| gate.on_failure != OnFailure::Notify);
-    let speaks_against = |gate: &Gate| {
+    let gates = gates_of(turn, part).into_iter().filter(|gate| !gate.is_mute());
+    let speaks_against = |gate: Judge<'_>| {
         let status = component.gates.iter().find(|status| status.name == gate.name);
         status.is_some_and(|s| s.tripped || !matches!(s.verdict, Verdict::Pass | Verdict::Wait))
     };
@@ -312,15 +322,22 @@ pub(super) fn set_aside(component: &mut ComponentStatus) {
     }
 }
 
+/// What gates said last, for the record of a phase that was earned; nothing without gates.
+pub(super) fn in_words(gates: &[GateStatus]) -> String {
+    let said = |gate: &GateStatus| format!("{} passed {} times, {}", gate.name, gate.passes, gate.message);
+    let all: Vec<String> = gates.iter().filter(|gate| gate.verdict == Verdict::Pass).map(said).collect();
+    if all.is_empty() { String::new() } else { format!(": {}", all.join("; ")) }
+}
+
 /// Bake time that is still to be earned.
 pub(super) fn remaining(bake: &BakeStatus, phase: &Phase) -> Span {
     Span::millis(phase.bake_time.as_millis() - bake.earned.as_millis())
 }
 
 /// The names of gates that keep the bake from going on, for people.
-pub(super) fn blocking(component: &ComponentStatus, gates: &[&Gate]) -> BTreeSet<String> {
-    let blocks = |gate: &&&Gate| {
-        gate.on_failure != OnFailure::Notify
+pub(super) fn blocking(component: &ComponentStatus, gates: &[Judge<'_>]) -> BTreeSet<String> {
+    let blocks = |gate: &&Judge<'_>| {
+        !gate.is_mute()
             && component
                 .gates
                 .iter()

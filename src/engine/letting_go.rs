@@ -3,7 +3,7 @@
 use crate::api::{OnDelete, Outcome, RunIntent, Stage};
 
 use super::plan::{Reason, Write};
-use super::turn::{Turn, enter, takes_part};
+use super::turn::{Turn, enter, goes_forward};
 use super::{decide, rest};
 
 /// One step of a Rollout that is being deleted.
@@ -47,7 +47,7 @@ fn promote(turn: &mut Turn<'_>) {
         run.ends_as = Some(Outcome::Completed);
         "the Rollout is being deleted and asks for its run to be promoted".clone_into(&mut run.reason);
     }
-    for component in turn.status.components.iter_mut().filter(|c| takes_part(c)) {
+    for component in turn.status.components.iter_mut().filter(|c| goes_forward(c)) {
         component.target_weight = 100;
         enter(component, Stage::Adopting, now);
     }

@@ -245,6 +245,8 @@ pub enum Reason {
     EvidenceMissing,
     /// Evidence is back.
     EvidenceBack,
+    /// A component went one phase back.
+    SteppedBack,
     /// A rollback began.
     RollbackStarted,
     /// The rollback ended.
@@ -253,6 +255,8 @@ pub enum Reason {
     Promoting,
     /// The run reached its end.
     Completed,
+    /// The run reached its end without some of its components.
+    PartiallyCompleted,
     /// Another template came.
     Superseded,
     /// The former template was put back.
@@ -286,10 +290,12 @@ impl Reason {
             Reason::GateFailed => "GateFailed",
             Reason::EvidenceMissing => "EvidenceMissing",
             Reason::EvidenceBack => "EvidenceBack",
+            Reason::SteppedBack => "SteppedBack",
             Reason::RollbackStarted => "RollbackStarted",
             Reason::RolledBack => "RolledBack",
             Reason::Promoting => "Promoting",
             Reason::Completed => "Completed",
+            Reason::PartiallyCompleted => "PartiallyCompleted",
             Reason::Superseded => "Superseded",
             Reason::Withdrawn => "Withdrawn",
             Reason::ActionTaken => "ActionTaken",
@@ -310,7 +316,9 @@ impl Reason {
             self,
             Reason::GateFailed
                 | Reason::EvidenceMissing
+                | Reason::SteppedBack
                 | Reason::RollbackStarted
+                | Reason::PartiallyCompleted
                 | Reason::RolledBack
                 | Reason::ActionRefused
                 | Reason::ForeignChange

@@ -4,12 +4,11 @@ use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
 use crate::api::conditions::{HEALTHY, PROGRESSING, READY, RECONCILING, ROLLED_BACK, STALLED};
-use crate::api::{
-    ComponentStatus, NextAction, OnFailure, Outcome, Phase, RolloutState, RunIntent, Stage, Verdict,
-};
+use crate::api::{ComponentStatus, NextAction, Outcome, Phase, RolloutState, RunIntent, Stage, Verdict};
 
-use super::turn::{Turn, after, clip, takes_part};
-use super::{evidence, plan::Reason};
+use super::judges::{Judge, judges};
+use super::turn::{Turn, after, clip, goes_forward, takes_part};
+use super::{degraded, evidence, partial, plan::Reason};
 
 /// Words the status of a decision.
 pub(super) fn word(turn: &mut Turn<'_>) {
@@ -63,8 +62,12 @@ fn state_of(turn: &Turn<'_>) -> RolloutState {
 }
 
 fn state_of_release(turn: &Turn<'_>) -> RolloutState {
-    let taking_part = || turn.status.components.iter().filter(|c| takes_part(c));
-    if taking_part().any(|component| is_held(turn, component)) {
+    let taking_part = || turn.status.components.iter().filter(|c| goes_forward(c));
+    if turn.status.components.iter().any(|c| c.stage == Stage::RollingBack) {
+        RolloutState::RollingBack
+    } else if degraded::is_on(turn) {
+        RolloutState::DegradedMode
+    } else if taking_part().any(|component| is_held(turn, component)) {
         RolloutState::Held
     } else if taking_part().any(|c| matches!(c.stage, Stage::Preparing | Stage::Raising)) {
         RolloutState::Progressing
@@ -75,16 +78,14 @@ fn state_of_release(turn: &Turn<'_>) -> RolloutState {
 
 fn is_held(turn: &Turn<'_>, component: &ComponentStatus) -> bool {
     let holds = |gate: &crate::api::GateStatus| {
-        let is_mute = gate_of(turn, component, &gate.name).is_some_and(|g| g.on_failure == OnFailure::Notify);
+        let is_mute = judge_of(turn, component, &gate.name).is_some_and(|judge| judge.is_mute());
         !is_mute && (gate.tripped || matches!(gate.verdict, Verdict::Fail | Verdict::NoData | Verdict::Error))
     };
     component.gates.iter().any(holds)
 }
 
-fn gate_of<'t>(turn: &'t Turn<'_>, component: &ComponentStatus, name: &str) -> Option<&'t crate::api::Gate> {
-    let spec = &turn.world.rollout.spec;
-    let own = spec.components.iter().filter(|c| c.name == component.name).flat_map(|c| &c.gates);
-    spec.gates.iter().chain(own).find(|gate| gate.name == name)
+fn judge_of<'w>(turn: &Turn<'w>, component: &ComponentStatus, name: &str) -> Option<Judge<'w>> {
+    judges(&turn.world.rollout.spec, &component.name).into_iter().find(|judge| judge.name == name)
 }
 
 fn message_of(turn: &Turn<'_>, state: RolloutState) -> String {
@@ -92,7 +93,16 @@ fn message_of(turn: &Turn<'_>, state: RolloutState) -> String {
     let reason = run.map(|run| run.reason.clone()).unwrap_or_default();
     match state {
         RolloutState::Stalled => turn.problem.clone().unwrap_or_default(),
+        RolloutState::RollingBack if turn.intent() == Some(RunIntent::Release) => {
+            partial::in_words(&turn.status.components).unwrap_or_default()
+        }
         RolloutState::RollingBack => format!("going back to the stable version: {reason}"),
+        RolloutState::DegradedMode => "some features are off until the gates pass again".to_owned(),
+        RolloutState::RolledBack
+            if run.is_some_and(|run| run.outcome == Some(Outcome::PartiallyCompleted)) =>
+        {
+            format!("{reason}; the other components run their new version")
+        }
         RolloutState::RolledBack => {
             format!("the stable version serves; the template in the Deployment is rejected: {reason}")
         }
@@ -135,7 +145,9 @@ fn held_because(turn: &Turn<'_>, component: &ComponentStatus) -> Option<String> 
 /// The component that is least far in the run.
 fn least_far<'t>(turn: &'t Turn<'_>) -> Option<&'t ComponentStatus> {
     turn.intent()?;
-    turn.status.components.iter().filter(|c| takes_part(c)).min_by_key(|c| (c.phase_index, c.stage))
+    // Those that have not begun say little about how far the run is.
+    let place = |c: &&ComponentStatus| (!goes_forward(c), c.stage == Stage::Waiting, c.phase_index, c.stage);
+    turn.status.components.iter().filter(|c| takes_part(c)).min_by_key(place)
 }
 
 fn phase_of<'t>(turn: &'t Turn<'_>, component: &ComponentStatus) -> Option<(usize, &'t Phase)> {
@@ -171,6 +183,7 @@ fn next_action(
         }
         RolloutState::Paused => ("resume, promote or abort".to_owned(), None),
         RolloutState::RollingBack => ("end at the stable version".to_owned(), None),
+        RolloutState::DegradedMode => ("set the features back when the gates pass again".to_owned(), None),
         RolloutState::Promoting => ("complete the run".to_owned(), None),
         RolloutState::Idle | RolloutState::Completed => return None,
         RolloutState::Held => (format!("go on when {} again", blocked_by(turn, leading?)), None),
@@ -190,7 +203,7 @@ fn next_action(
 
 fn blocked_by(turn: &Turn<'_>, component: &ComponentStatus) -> String {
     let gates: Vec<_> =
-        component.gates.iter().filter_map(|gate| gate_of(turn, component, &gate.name)).collect();
+        component.gates.iter().filter_map(|gate| judge_of(turn, component, &gate.name)).collect();
     let names: Vec<String> = evidence::blocking(component, &gates).into_iter().collect();
     match names.len() {
         0 => "the canary is ready".to_owned(),
@@ -221,8 +234,13 @@ fn set_conditions(turn: &mut Turn<'_>, state: RolloutState) {
     let is_guarded = !turn.is_taking_hold();
     let is_stalled = state == RolloutState::Stalled;
     let is_back = state == RolloutState::RolledBack;
-    let is_healthy =
-        !matches!(state, RolloutState::Held | RolloutState::RollingBack | RolloutState::Progressing);
+    let is_healthy = !matches!(
+        state,
+        RolloutState::Held
+            | RolloutState::DegradedMode
+            | RolloutState::RollingBack
+            | RolloutState::Progressing
+    );
     let word = format!("{state:?}");
     let message = turn.status.message.clone();
     let mut set = |kind: &str, holds: bool| {

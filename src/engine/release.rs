@@ -1,14 +1,16 @@
 //! A run on its way to the canary revisions: prepare, raise, bake, phase by phase.
 
-use crate::api::{ComponentStatus, EarnedPhase, OnFailure, Outcome, Phase, RunIntent, Stage, Verdict};
+use crate::api::{
+    ComponentStatus, EarnedPhase, HookPoint, Outcome, Phase, Retain, RunIntent, Span, Stage, Verdict,
+};
 
 use super::borrow::{self, Pin, RoutesState, SetState};
-use super::evidence;
+use super::hooks::{self, Hooked};
+use super::judges::{Step, steps};
 use super::plan::Reason;
-use super::turn::{Part, Turn, after, between, enter, takes_part};
+use super::turn::{Part, Turn, after, between, clip, enter, goes_forward, takes_part};
 use super::world::DeploymentSeen;
-use super::{Weight, rest};
-use crate::api::Span;
+use super::{Weight, adoption, degraded, evidence, order, partial, rest, templates, trips};
 
 /// The shortest time between two corrections of a route that somebody else writes too: no fight.
 const MEND_EVERY: Span = Span::seconds(10);
@@ -22,46 +24,70 @@ const TELL_EVERY: Span = Span::seconds(600);
 /// One step of a run that goes forward.
 pub(super) fn advance(turn: &mut Turn<'_>) {
     turn.for_each(|turn, component, part| {
-        if takes_part(component) {
-            watch_template(turn, component, part);
+        if turn.intent() != Some(RunIntent::Release) {
+            // Another component has just turned the run back.
+        } else if goes_forward(component) {
+            templates::watch(turn, component, part);
+        } else {
+            templates::join(turn, component, part);
         }
     });
-    turn.for_each(|turn, component, part| {
-        if takes_part(component) {
-            judge(turn, component, part);
-        }
-    });
+    if turn.intent() == Some(RunIntent::Release) {
+        trips::judge_all(turn);
+    }
     if turn.intent() != Some(RunIntent::Release) {
         return;
     }
+    degraded::go_on(turn);
     turn.for_each(|turn, component, part| {
         if turn.intent() != Some(RunIntent::Release) {
-            // Another component has just turned the run back.
-        } else if takes_part(component) {
+            // As above.
+        } else if goes_forward(component) {
             step(turn, component, part);
-        } else {
+        } else if !takes_part(component) {
             rest::settle(turn, component, part);
+        } else if component.stage == Stage::Adopting && adoption::step(turn, component, part) {
+            enter(component, Stage::Adopted, turn.now);
         }
     });
-    let mut is_earned = turn.status.components.iter().any(takes_part);
+    if turn.intent() == Some(RunIntent::Release) {
+        let late = turn.take_failures();
+        partial::take_back(turn, &late);
+    }
+    if turn.intent() != Some(RunIntent::Release) {
+        return;
+    }
+    turn.for_each(partial::go_on);
+    end_release(turn);
+}
+
+/// When nobody is on the way any more and somebody has earned every phase, what was earned is adopted.
+fn end_release(turn: &mut Turn<'_>) {
+    let (mut is_any, mut is_over) = (false, true);
     turn.for_each(|turn, component, part| {
-        is_earned &= !takes_part(component)
-            || (component.stage == Stage::Baked && !is_kept_back(turn, component, part));
+        is_any |= goes_forward(component) || matches!(component.stage, Stage::Adopting | Stage::Adopted);
+        is_over &= match component.stage {
+            Stage::Baked => !is_kept_back(turn, component, part) && is_past_hooks(turn, component, part),
+            Stage::Adopted | Stage::TakenBack => true,
+            _ => !takes_part(component),
+        };
     });
-    if turn.intent() == Some(RunIntent::Release) && is_earned {
+    if is_any && is_over && !degraded::is_on(turn) {
         begin_adoption(turn);
     }
 }
 
-/// Every phase of every component is earned: the canary revisions become the Deployments' own.
-pub(super) fn begin_adoption(turn: &mut Turn<'_>) {
+/// Every phase of every component that was not taken back is earned: the canary revisions become the Deployments' own.
+fn begin_adoption(turn: &mut Turn<'_>) {
     let now = turn.now;
+    let taken_back = partial::in_words(&turn.status.components);
     if let Some(run) = turn.run_on() {
         run.intent = RunIntent::Adopt;
-        run.ends_as = Some(Outcome::Completed);
-        "every phase was earned".clone_into(&mut run.reason);
+        run.ends_as =
+            Some(if taken_back.is_some() { Outcome::PartiallyCompleted } else { Outcome::Completed });
+        run.reason = clip(taken_back.as_deref().unwrap_or("every phase was earned"), 1024);
     }
-    for component in turn.status.components.iter_mut().filter(|c| takes_part(c)) {
+    for component in turn.status.components.iter_mut().filter(|c| c.stage == Stage::Baked) {
         component.target_weight = 100;
         // Callers of the Service have been pinned to the canary for as long as the last phase bakes.
         let pinned_since = component.bake.as_ref().map(|bake| bake.started_at);
@@ -75,82 +101,29 @@ pub(super) fn begin_adoption(turn: &mut Turn<'_>) {
     );
 }
 
-/// A changed template ends the run: another one supersedes it, the former one withdraws it.
-fn watch_template(turn: &mut Turn<'_>, component: &ComponentStatus, part: &Part<'_>) {
-    if part.seen.deployment.is_missing() {
-        let why = format!("the Deployment {} is gone", part.refs.workload);
-        return turn.roll_back(Outcome::RolledBack, Reason::RollbackStarted, &part.name, &why);
-    }
-    if part.spec.is_none() || part.spec.is_some_and(|spec| spec.workload_ref.name != component.workload) {
-        let why = format!("the component {} left the Rollout", part.name);
-        return turn.roll_back(Outcome::Superseded, Reason::Superseded, &part.name, &why);
-    }
-    let (Some(deployment), Some(canary)) = (part.seen.deployment.found(), component.canary.as_ref()) else {
-        return;
-    };
-    if deployment.revision == canary.revision {
-        if deployment.has_rolled() {
-            let why =
-                "somebody resumed the Deployment and it rolled by itself: there is no version to go back to";
-            turn.roll_back(Outcome::Superseded, Reason::Superseded, &part.name, why);
-        }
-        return;
-    }
-    if component.stable.as_ref().is_some_and(|stable| stable.revision == deployment.revision) {
-        let why = "the former template was put back";
-        turn.roll_back(Outcome::Withdrawn, Reason::Withdrawn, &part.name, why);
-    } else {
-        let why = format!("another template came ({} instead of {})", deployment.revision, canary.revision);
-        turn.roll_back(Outcome::Superseded, Reason::Superseded, &part.name, &why);
-    }
-}
-
-/// Takes in evidence and obeys a gate that tripped. Runs in every stage in which the canary has traffic.
-fn judge(turn: &mut Turn<'_>, component: &mut ComponentStatus, part: &Part<'_>) {
-    let Some(phase) = phase_in_force(turn, component) else { return };
-    let was_tripped: Vec<String> = tripped(component);
-    evidence::gather(turn, component, part, &phase);
-    let Some(trip) = evidence::trip_of(turn, component, part) else { return };
-    if trip.asks == OnFailure::FullRollback {
-        turn.roll_back(Outcome::RolledBack, Reason::RollbackStarted, &part.name, &trip.why);
-    } else if tripped(component) != was_tripped {
-        turn.happen(&part.name, Reason::GateFailed, trip.why);
-    }
-}
-
-fn tripped(component: &ComponentStatus) -> Vec<String> {
-    component.gates.iter().filter(|gate| gate.tripped).map(|gate| gate.name.clone()).collect()
-}
-
-/// The phase whose proof is under way: the present one while it bakes, else the last one earned.
-fn phase_in_force(turn: &Turn<'_>, component: &ComponentStatus) -> Option<Phase> {
-    component.bake.as_ref()?;
-    let phases = &turn.world.rollout.spec.phases;
-    if matches!(component.stage, Stage::Preparing | Stage::Raising) {
-        let earned = component.earned.last()?;
-        return phases.iter().find(|phase| phase.name == earned.name).cloned();
-    }
-    phases.get(usize::try_from(component.phase_index?).ok()?).cloned()
-}
-
 /// The present phase: the first one that is not earned. An edit of the phases keeps what is earned of them.
-fn present_phase(turn: &Turn<'_>, component: &mut ComponentStatus) -> (usize, Phase) {
-    let phases = &turn.world.rollout.spec.phases;
-    let is_same = |(earned, phase): &(&EarnedPhase, &Phase)| {
-        earned.name == phase.name && earned.traffic == phase.traffic
+fn present_step(turn: &Turn<'_>, component: &mut ComponentStatus, name: &str) -> Step {
+    let mut steps = steps(&turn.world.rollout.spec, name);
+    let is_same = |(earned, step): &(&EarnedPhase, &Step)| {
+        earned.name == step.phase.name && earned.traffic == step.phase.traffic
     };
-    let kept = component.earned.iter().zip(phases).take_while(is_same).count();
+    let kept = component.earned.iter().zip(&steps).take_while(is_same).count();
     component.earned.truncate(kept);
-    let last = phases.len().saturating_sub(1);
+    let last = steps.len().saturating_sub(1);
     let in_full = turn.run().is_some_and(|run| run.promoted_in_full);
-    let index = if in_full { last } else { kept.min(last) };
+    let at = if in_full { last } else { kept.min(last) };
+    if at < steps.len() {
+        return steps.swap_remove(at);
+    }
     // The schema asks for at least one phase; without any, everything at once with no bake would be the worst reading.
-    let phase = phases.get(index).cloned().unwrap_or(Phase {
-        name: "pilot".into(),
-        traffic: 1,
-        bake_time: Span::seconds(600),
-    });
-    (index, phase)
+    let phase = Phase { name: "pilot".into(), traffic: 1, bake_time: Span::seconds(600) };
+    Step { index: 0, phase }
+}
+
+/// Whether a component has earned the last of its phases.
+fn has_earned_all(turn: &Turn<'_>, component: &ComponentStatus, name: &str) -> bool {
+    turn.run().is_some_and(|run| run.promoted_in_full)
+        || component.earned.len() >= steps(&turn.world.rollout.spec, name).len()
 }
 
 fn step(turn: &mut Turn<'_>, component: &mut ComponentStatus, part: &Part<'_>) {
@@ -159,8 +132,15 @@ fn step(turn: &mut Turn<'_>, component: &mut ComponentStatus, part: &Part<'_>) {
     };
     rest::hold_deployment(turn, part, deployment);
     let before = component.phase_index;
-    let (index, phase) = present_phase(turn, component);
+    let Step { index, phase } = present_step(turn, component, &part.name);
     component.phase_index = i32::try_from(index).ok();
+    if component.stage == Stage::Waiting {
+        if !may_begin(turn, component, part) {
+            return;
+        }
+        component.message.clear();
+        enter(component, Stage::Preparing, turn.now);
+    }
     let is_moved = before != component.phase_index || component.target_weight != phase.traffic;
     if is_moved
         && matches!(component.stage, Stage::Raising | Stage::Baking | Stage::Baked)
@@ -171,9 +151,7 @@ fn step(turn: &mut Turn<'_>, component: &mut ComponentStatus, part: &Part<'_>) {
         component.gates.clear();
         enter(component, Stage::Preparing, turn.now);
     }
-    let in_full = turn.run().is_some_and(|run| run.promoted_in_full);
-    let is_earned = in_full || component.earned.len() >= turn.world.rollout.spec.phases.len();
-    if component.stage == Stage::Baked && !is_earned {
+    if component.stage == Stage::Baked && !has_earned_all(turn, component, &part.name) {
         // The last phase is another one now, at the same share.
         enter(component, Stage::Baking, turn.now);
     }
@@ -189,6 +167,53 @@ fn step(turn: &mut Turn<'_>, component: &mut ComponentStatus, part: &Part<'_>) {
         Stage::Baking | Stage::Baked => bake(turn, component, part, deployment, &phase),
         _ => {}
     }
+    let is_given_up = turn.world.rollout.spec.retain == Retain::UntilBaked;
+    if is_given_up && component.stage == Stage::Baked && is_past_hooks(turn, component, part) {
+        adopt_early(turn, component, part);
+    }
+}
+
+/// Whether a component may leave its place in the queue: all that it depends on has baked in its last phase, and what has
+/// to be done before the run is done.
+fn may_begin(turn: &mut Turn<'_>, component: &mut ComponentStatus, part: &Part<'_>) -> bool {
+    let waits_for = order::waits_for(&turn.world.rollout.spec, &turn.status, &part.name);
+    if !waits_for.is_empty() {
+        component.message = format!("waits for {}", waits_for.join(", "));
+        return false;
+    }
+    match hooks::run_at(turn, HookPoint::BeforeRun, "", "") {
+        Hooked::Done => !is_kept_back(turn, component, part),
+        Hooked::Under(words) => {
+            component.message = words;
+            false
+        }
+    }
+}
+
+/// Whether what has to be done after the last phase that was earned is done.
+fn is_past_hooks(turn: &mut Turn<'_>, component: &mut ComponentStatus, part: &Part<'_>) -> bool {
+    let Some(last) = component.earned.last().cloned() else { return true };
+    match hooks::run_at(turn, HookPoint::AfterPhase, &part.name, &last.name) {
+        Hooked::Done => true,
+        Hooked::Under(words) => {
+            component.message = words;
+            false
+        }
+    }
+}
+
+/// The old version is not kept until the run ends: the canary becomes the Deployment's own now.
+fn adopt_early(turn: &mut Turn<'_>, component: &mut ComponentStatus, part: &Part<'_>) {
+    if is_kept_back(turn, component, part) {
+        return;
+    }
+    component.target_weight = 100;
+    let pinned_since = component.bake.as_ref().map(|bake| bake.started_at);
+    enter(component, Stage::Adopting, turn.now);
+    component.ready_since = pinned_since;
+    let message = "every phase was earned: the canary becomes the Deployment's own";
+    turn.happen(&part.name, Reason::Promoting, message.to_owned());
+    turn.wake(turn.now);
 }
 
 /// Whether the component is where the phase wants it.
@@ -247,6 +272,9 @@ fn prepare(
     }
     match set {
         SetState::Ready if is_kept_back => {}
+        SetState::Ready
+            if !is_past_hooks(turn, component, part)
+                || !is_before_phase_done(turn, component, part, phase) => {}
         SetState::Ready if component.target_weight == 0 && !borrow::has_settled(turn, component, part) => {
             "the gateway learns of the canary's pods".clone_into(&mut component.message);
         }
@@ -264,6 +292,26 @@ fn prepare(
             component.message = format!("{ready} of {size} canary pods are ready");
             give_up_late(turn, component, part);
         }
+        SetState::NoRoom(words) => {
+            component.message = words;
+            give_up_late(turn, component, part);
+        }
+    }
+}
+
+/// Whether what has to be done before the raise to `phase` is done.
+fn is_before_phase_done(
+    turn: &mut Turn<'_>,
+    component: &mut ComponentStatus,
+    part: &Part<'_>,
+    phase: &Phase,
+) -> bool {
+    match hooks::run_at(turn, HookPoint::BeforePhase, &part.name, &phase.name) {
+        Hooked::Done => true,
+        Hooked::Under(words) => {
+            component.message = words;
+            false
+        }
     }
 }
 
@@ -271,6 +319,15 @@ fn prepare(
 fn is_kept_back(turn: &Turn<'_>, component: &mut ComponentStatus, part: &Part<'_>) -> bool {
     if turn.is_paused() {
         "paused".clone_into(&mut component.message);
+        return true;
+    }
+    if degraded::is_on(turn) {
+        "a degraded mode is on".clone_into(&mut component.message);
+        return true;
+    }
+    let waits_for = order::waits_for(&turn.world.rollout.spec, &turn.status, &part.name);
+    if !waits_for.is_empty() {
+        component.message = format!("waits until {} has baked again", waits_for.join(", "));
         return true;
     }
     let in_full = turn.run().is_some_and(|run| run.promoted_in_full);
@@ -438,13 +495,14 @@ fn bake(
         SetState::Starting(ready) => {
             format!("{ready} of {size} canary pods are ready: the bake stands still")
         }
+        SetState::NoRoom(ref words) => format!("{words}: the bake stands still"),
     };
     let is_full = matches!(set, SetState::Ready | SetState::Changing);
     evidence::count(turn, component, part, phase, in_force && is_full);
     if halts_too_long(turn, component, in_force && is_full) {
         let why =
             format!("no progress for {}: {}", turn.world.rollout.spec.progress_deadline, component.message);
-        return turn.roll_back(Outcome::RolledBack, Reason::ProgressDeadlineExceeded, &part.name, &why);
+        return turn.give_up(&part.name, why);
     }
     tell_reached(turn, component, part, phase, false);
     earn(turn, component, part, deployment, phase);
@@ -481,7 +539,7 @@ fn earn(
     tell_reached(turn, component, part, phase, true);
     leave_phase(turn, component, part, phase);
     if component.stage == Stage::Preparing {
-        let (index, next) = present_phase(turn, component);
+        let Step { index, phase: next } = present_step(turn, component, &part.name);
         component.phase_index = i32::try_from(index).ok();
         prepare(turn, component, part, deployment, &next);
         if component.stage == Stage::Raising {
@@ -499,7 +557,8 @@ pub(super) fn leave_phase(
 ) {
     component.earned.push(EarnedPhase { name: phase.name.clone(), traffic: phase.traffic });
     // The raise that follows, or the promotion, is the transition that is told.
-    let message = format!("phase {} ({} %) is earned", phase.name, phase.traffic);
+    let evidence = evidence::in_words(&component.gates);
+    let message = format!("phase {} ({} %) is earned{evidence}", phase.name, phase.traffic);
     turn.note(&part.name, Reason::PhaseEarned, &message);
     let is_last = turn.world.rollout.spec.phases.last().is_some_and(|last| last.name == phase.name);
     enter(component, if is_last { Stage::Baked } else { Stage::Preparing }, turn.now);
@@ -517,5 +576,5 @@ fn give_up_late(turn: &mut Turn<'_>, component: &ComponentStatus, part: &Part<'_
         turn.world.rollout.spec.progress_deadline,
         if component.message.is_empty() { "canary pods are not ready" } else { &component.message }
     );
-    turn.roll_back(Outcome::RolledBack, Reason::ProgressDeadlineExceeded, &part.name, &why);
+    turn.give_up(&part.name, why);
 }

@@ -1,18 +1,20 @@
 //! Between runs: keep the Deployments ready to be intercepted, notice a new template, start the run.
 
 use crate::api::{
-    ComponentStatus, FoundRoute, Interception, ReleasedComponent, Revision, RunIntent, RunStatus, Stage,
+    ComponentStatus, FoundRoute, HookPoint, Interception, ReleasedComponent, Revision, RunIntent, RunStatus,
+    Stage,
 };
 
-use super::borrow;
 use super::checks::{self, Checked};
 use super::plan::{Inquiry, Reason, Write};
 use super::references::references;
 use super::restart;
 use super::revision::pod_hash_of;
+use super::room::{self, Claim};
 use super::route::Backends;
-use super::turn::{Part, Turn, enter};
+use super::turn::{Part, Turn, after, enter};
 use super::world::{DeploymentSeen, Look, ReplicaSetSeen};
+use super::{borrow, order};
 use crate::api::Span;
 
 /// How often something that is wrong is looked at again.
@@ -59,8 +61,47 @@ pub(super) fn keep(turn: &mut Turn<'_>) {
     if turn.problem.is_some() {
         turn.wake_after(LOOK_AGAIN);
     } else if is_sound && !candidates.is_empty() && !turn.has_writes() && !turn.has_looks() {
-        start_run(turn, &candidates);
+        if let Some(problem) = room::check(turn, &claims_of(turn, &candidates)) {
+            turn.stall(problem);
+            turn.wake_after(LOOK_AGAIN);
+        } else if has_gathered(turn, &candidates) {
+            start_run(turn, &candidates);
+        }
     }
+}
+
+/// Templates that change within this time are released together: `kubectl apply` and its like write one after the other.
+const GATHER: Span = Span::seconds(2);
+
+/// Whether nothing has joined the candidates for a moment. A Rollout of one component waits for nobody.
+fn has_gathered(turn: &mut Turn<'_>, candidates: &[String]) -> bool {
+    let now = turn.now;
+    if turn.world.rollout.spec.components.len() == candidates.len() {
+        return true;
+    }
+    let mut last = None::<jiff::Timestamp>;
+    for component in turn.status.components.iter_mut().filter(|c| candidates.contains(&c.name)) {
+        let since = *component.ready_since.get_or_insert(now);
+        last = Some(last.map_or(since, |last| last.max(since)));
+    }
+    let until = after(last.unwrap_or(now), GATHER);
+    if until > now {
+        turn.wake(until);
+    }
+    until <= now
+}
+
+/// What the candidates would come to need.
+fn claims_of(turn: &Turn<'_>, candidates: &[String]) -> Vec<Claim> {
+    let parts = candidates.iter().filter_map(|name| turn.part(name));
+    parts.map(|part| room::claim_of(turn, &part, Stage::Waiting)).collect()
+}
+
+/// Whether a run could start with this component now; asks for the looks that tell.
+pub(super) fn could_start(turn: &mut Turn<'_>, component: &ComponentStatus, part: &Part<'_>) -> bool {
+    is_candidate(component, part)
+        && matches!(checks::check(turn, part), Checked::Sound)
+        && restart::is_stable_whole(turn, component, part) == Some(true)
 }
 
 /// Whether the spec has to be checked against the cluster: once per generation, and until it is sound.
@@ -297,6 +338,8 @@ fn start_run(turn: &mut Turn<'_>, candidates: &[String]) {
         promoted_in_full: false,
         paused: false,
         handled_actions: Vec::new(),
+        hooks: Vec::new(),
+        degraded: Vec::new(),
         timeline: Vec::new(),
     });
     let mut released = Vec::new();
@@ -305,6 +348,7 @@ fn start_run(turn: &mut Turn<'_>, candidates: &[String]) {
             released.extend(borrow_for_run(turn, component, part, number));
         }
     });
+    queue_up(turn);
     let words: Vec<String> = released
         .iter()
         .map(|r| format!("{} from {} to {}", r.name, r.stable.revision, r.canary.revision))
@@ -318,6 +362,23 @@ fn start_run(turn: &mut Turn<'_>, candidates: &[String]) {
         turn.write(Write::DeleteRun { name: run_name(rollout, oldest) });
     }
     turn.wake(turn.now);
+}
+
+/// Components that something has to happen before wait for it.
+fn queue_up(turn: &mut Turn<'_>) {
+    let spec = &turn.world.rollout.spec;
+    let has_first = spec.hooks.iter().any(|hook| hook.at == HookPoint::BeforeRun);
+    let waits: Vec<bool> = turn
+        .status
+        .components
+        .iter()
+        .map(|c| has_first || !order::waits_for(spec, &turn.status, &c.name).is_empty())
+        .collect();
+    for (component, waits) in turn.status.components.iter_mut().zip(waits) {
+        if waits && component.stage == Stage::Preparing {
+            component.stage = Stage::Waiting;
+        }
+    }
 }
 
 /// Records what the run borrows of one component, before it touches any of it.

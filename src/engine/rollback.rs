@@ -1,52 +1,85 @@
 //! Back to stable. Traffic first, pods last; no metric, no approval and nobody's answer is needed.
 
+use jiff::Timestamp;
+
 use crate::api::{ComponentStatus, Outcome, Stage};
 
 use super::adoption::{is_drained, remove_canary_service};
 use super::borrow::{self, Pin, RoutesState};
+use super::order::wait_for_dependents;
 use super::plan::{Inquiry, Write};
-use super::turn::{Part, Turn, enter, takes_part};
+use super::turn::{Part, Turn, after, enter, goes_forward};
 use super::world::{DeploymentSeen, Look, ReplicaSetSeen};
-use super::{Weight, ending, rest};
+use super::{Weight, adoption, ending, rest};
 
 /// One step of every component towards stable.
 pub(super) fn advance(turn: &mut Turn<'_>) {
     let now = turn.now;
-    for component in
-        turn.status.components.iter_mut().filter(|c| takes_part(c) && c.stage != Stage::RollingBack)
-    {
-        component.target_weight = 0;
-        component.drain_until = None;
-        component.message.clear();
-        enter(component, Stage::RollingBack, now);
-    }
+    turn.for_each(|turn, component, part| {
+        let is_ours_no_more =
+            component.stage == Stage::Adopting && adoption::is_released(turn, component, part);
+        if goes_forward(component) || (component.stage == Stage::Adopting && !is_ours_no_more) {
+            turn_back(component, now);
+            enter(component, Stage::RollingBack, now);
+        }
+    });
     let mut is_done = true;
     turn.for_each(|turn, component, part| {
-        if takes_part(component) {
-            is_done &= step(turn, component, part);
+        is_done &= match component.stage {
+            Stage::RollingBack => step(turn, component, part),
+            Stage::TakenBack => {
+                keep_back(turn, component, part);
+                true
+            }
+            // Given up to the Deployment before the run turned back: it comes to its end.
+            Stage::Adopting => {
+                let is_adopted = adoption::step(turn, component, part);
+                if is_adopted {
+                    enter(component, Stage::Adopted, now);
+                }
+                is_adopted
+            }
+            _ => true,
         }
     });
     if !is_done || turn.has_writes() {
         return;
     }
+    let is_partly = turn.status.components.iter().any(|c| c.stage == Stage::Adopted);
+    if let Some(run) = turn.run_on().filter(|run| is_partly && run.ends_as == Some(Outcome::RolledBack)) {
+        run.ends_as = Some(Outcome::PartiallyCompleted);
+    }
     ending::end(turn);
-    if turn.intent().is_none() {
-        let outcome = turn.run().and_then(|run| run.outcome).unwrap_or(Outcome::RolledBack);
-        turn.for_each(|turn, component, part| {
-            if takes_part(component) {
-                settle_back(turn, component, part, outcome);
-            }
-        });
+}
+
+/// What is kept of a way forward that ends here.
+pub(super) fn turn_back(component: &mut ComponentStatus, now: Timestamp) {
+    component.target_weight = 0;
+    component.drain_until = None;
+    component.message.clear();
+    component.since = Some(now);
+}
+
+/// Keeps a component that is back on stable as it is, while the run goes on.
+pub(super) fn keep_back(turn: &mut Turn<'_>, component: &mut ComponentStatus, part: &Part<'_>) {
+    if let Some(deployment) = part.seen.deployment.found() {
+        component.desired_replicas = deployment.replicas;
+        hold_pause(turn, component, part, deployment);
     }
 }
 
 /// Stable serves. A template that failed stays rejected as long as the Deployment holds it.
-fn settle_back(turn: &Turn<'_>, component: &mut ComponentStatus, part: &Part<'_>, outcome: Outcome) {
+pub(super) fn settle_back(
+    turn: &Turn<'_>,
+    component: &mut ComponentStatus,
+    part: &Part<'_>,
+    outcome: Outcome,
+) {
     let canary = component.canary.take();
     let holds_canary =
         |deployment: &DeploymentSeen| canary.as_ref().is_some_and(|c| c.revision == deployment.revision);
-    let is_rejected =
-        outcome == Outcome::RolledBack && part.seen.deployment.found().is_some_and(holds_canary);
+    let is_rejected = matches!(outcome, Outcome::RolledBack | Outcome::PartiallyCompleted)
+        && part.seen.deployment.found().is_some_and(holds_canary);
     let stage = if is_rejected { Stage::RolledBack } else { Stage::Idle };
     let canary = canary.filter(|_| is_rejected);
     *component = ComponentStatus {
@@ -54,6 +87,7 @@ fn settle_back(turn: &Turn<'_>, component: &mut ComponentStatus, part: &Part<'_>
         workload: std::mem::take(&mut component.workload),
         stable: component.stable.take(),
         gates: std::mem::take(&mut component.gates),
+        failure: if is_rejected { std::mem::take(&mut component.failure) } else { String::new() },
         desired_replicas: component.desired_replicas,
         rejected: canary.as_ref().map(|canary| canary.revision.clone()),
         // Where it failed, for people; a new run starts from the first phase.
@@ -66,7 +100,10 @@ fn settle_back(turn: &Turn<'_>, component: &mut ComponentStatus, part: &Part<'_>
 }
 
 /// True when the component is back on stable with nothing borrowed left.
-fn step(turn: &mut Turn<'_>, component: &mut ComponentStatus, part: &Part<'_>) -> bool {
+pub(super) fn step(turn: &mut Turn<'_>, component: &mut ComponentStatus, part: &Part<'_>) -> bool {
+    if waits_for_dependents(turn, component, part) {
+        return false;
+    }
     let deployment = match &part.seen.deployment {
         Look::Found(deployment) => Some(deployment),
         Look::Missing => None,
@@ -97,6 +134,23 @@ fn step(turn: &mut Turn<'_>, component: &mut ComponentStatus, part: &Part<'_>) -
         || (routes != RoutesState::Written && borrow::is_overdue(turn, component));
     let is_clean = is_back && remove_canary_service(turn, component, part);
     is_free && is_clean && !part_is_unknown(part)
+}
+
+/// Whether those that depend on the component are still to go back before it: they were proven with its canary.
+fn waits_for_dependents(turn: &mut Turn<'_>, component: &mut ComponentStatus, part: &Part<'_>) -> bool {
+    if component.weight == 0 {
+        return false;
+    }
+    let Some(wait) = wait_for_dependents(&turn.world.rollout.spec, &turn.status, &part.name) else {
+        return false;
+    };
+    let until = after(component.since.unwrap_or(turn.now), wait);
+    if turn.now >= until {
+        return false;
+    }
+    turn.wake(until);
+    "those that depend on it go back first".clone_into(&mut component.message);
+    true
 }
 
 /// Whether no pod of the template in the Deployment would come behind the Service with the end of its pin.

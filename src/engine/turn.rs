@@ -8,13 +8,16 @@ use crate::api::{
     Component, ComponentStatus, Outcome, RolloutStatus, RunIntent, RunStatus, Span, Stage, TimelineEntry,
 };
 
+use super::partial::Failure;
 use super::plan::{Happening, Inquiry, Measurement, Plan, Reason, Write};
 use super::references::{References, references};
 use super::world::{ComponentSeen, World};
 use super::{present, settle};
 
-/// Entries of a run's timeline, and of its list of handled actions.
+/// Entries of a run's list of handled actions.
 pub(super) const RECORD_MAX: usize = 64;
+/// Entries of a run's timeline.
+pub(super) const TIMELINE_MAX: usize = 128;
 
 /// The state of one decision.
 pub(super) struct Turn<'w> {
@@ -34,6 +37,10 @@ pub(super) struct Turn<'w> {
     happened: Vec<Happening>,
     /// Whether what is new is about to be stored together with something that is still awaited.
     holds_back: bool,
+    /// Components that have to go back and were not taken back yet.
+    failures: Vec<Failure>,
+    /// Canary pods that this decision has granted, by component.
+    promised: BTreeMap<String, i64>,
 }
 
 /// What belongs to one component: its part of the spec, of the references and of the World.
@@ -62,6 +69,8 @@ impl<'w> Turn<'w> {
             wake_at: None,
             happened: Vec::new(),
             holds_back: false,
+            failures: Vec::new(),
+            promised: BTreeMap::new(),
         };
         turn.align_components();
         turn.heal_clock();
@@ -112,7 +121,7 @@ impl<'w> Turn<'w> {
         }
     }
 
-    fn part(&self, name: &str) -> Option<Part<'w>> {
+    pub fn part(&self, name: &str) -> Option<Part<'w>> {
         Some(Part {
             name: name.to_owned(),
             spec: self.world.rollout.spec.components.iter().find(|c| c.name == name),
@@ -178,7 +187,7 @@ impl<'w> Turn<'w> {
     /// Notes in the run's timeline what is a part of a transition that is told as a whole.
     pub fn note(&mut self, component: &str, reason: Reason, message: &str) {
         if let Some(run) = self.status.run.as_mut() {
-            if run.timeline.len() >= RECORD_MAX {
+            if run.timeline.len() >= TIMELINE_MAX {
                 run.timeline.remove(0);
             }
             let (component, message) = (component.to_owned(), clip(message, 512));
@@ -217,6 +226,45 @@ impl<'w> Turn<'w> {
         self.writes.clear();
         self.touched.clear();
         self.happen(component, reason, why.to_owned());
+    }
+
+    /// Notes that a component has made no progress for too long: it goes back when every component had its step.
+    pub fn give_up(&mut self, component: &str, why: String) {
+        let (component, reason) = (component.to_owned(), Reason::ProgressDeadlineExceeded);
+        self.failures.push(Failure { component, reason, why });
+    }
+
+    /// The components that were given up in this decision.
+    pub fn take_failures(&mut self) -> Vec<Failure> {
+        std::mem::take(&mut self.failures)
+    }
+
+    /// Takes back what was planned for one component on its way forward.
+    pub fn withdraw_writes(&mut self, part: &Part<'_>) {
+        let seen = part.seen;
+        let sets = seen.replica_sets.iter().map(|set| &set.at.uid);
+        let services = [&seen.service, &seen.canary_service].into_iter().filter_map(|look| look.found());
+        let routes = seen.routes.iter().filter_map(|(_, _, look)| look.found()).map(|route| &route.at.uid);
+        let deployment = seen.deployment.found().map(|deployment| &deployment.at.uid);
+        let uids: BTreeSet<&String> =
+            sets.chain(services.map(|service| &service.at.uid)).chain(routes).chain(deployment).collect();
+        self.writes.retain(|write| match write {
+            Write::CreateReplicaSet { component, .. } | Write::CreateCanaryService { component, .. } => {
+                *component != part.name
+            }
+            write => write.object_uid().is_none_or(|uid| !uids.iter().any(|own| *own == uid)),
+        });
+        self.touched.retain(|uid| !uids.contains(uid));
+    }
+
+    /// Canary pods that this decision has granted a component.
+    pub fn promised(&self, component: &str) -> i64 {
+        self.promised.get(component).copied().unwrap_or(0)
+    }
+
+    /// Notes that a component was granted so many canary pods.
+    pub fn promise(&mut self, component: &str, pods: i64) {
+        self.promised.insert(component.to_owned(), pods);
     }
 
     /// Says what is wrong with the spec or the cluster; the first words win.
@@ -309,6 +357,12 @@ pub(super) fn enter(component: &mut ComponentStatus, stage: Stage, now: Timestam
     component.stage = stage;
     component.since = Some(now);
     component.ready_since = None;
+}
+
+/// Whether the component is on its way to its canary revision in the run that is on.
+pub(super) fn goes_forward(component: &ComponentStatus) -> bool {
+    use Stage::{Baked, Baking, Preparing, Raising, Waiting};
+    matches!(component.stage, Waiting | Preparing | Raising | Baking | Baked)
 }
 
 /// Whether the component takes part in the run that is on.

@@ -221,6 +221,7 @@ impl Metrics {
     pub fn run_ended(&self, outcome: Outcome) {
         let outcome = match outcome {
             Outcome::Completed => "completed",
+            Outcome::PartiallyCompleted => "partially_completed",
             Outcome::RolledBack => "rolled_back",
             Outcome::Superseded => "superseded",
             Outcome::Withdrawn => "withdrawn",
@@ -294,12 +295,13 @@ impl Shared {
     }
 }
 
-const STATES: [RolloutState; 10] = [
+const STATES: [RolloutState; 11] = [
     RolloutState::Idle,
     RolloutState::Progressing,
     RolloutState::Baking,
     RolloutState::Held,
     RolloutState::Paused,
+    RolloutState::DegradedMode,
     RolloutState::RollingBack,
     RolloutState::RolledBack,
     RolloutState::Promoting,
@@ -314,6 +316,7 @@ const fn state_word(state: RolloutState) -> &'static str {
         RolloutState::Baking => "baking",
         RolloutState::Held => "held",
         RolloutState::Paused => "paused",
+        RolloutState::DegradedMode => "degraded_mode",
         RolloutState::RollingBack => "rolling_back",
         RolloutState::RolledBack => "rolled_back",
         RolloutState::Promoting => "promoting",

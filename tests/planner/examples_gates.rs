@@ -109,7 +109,7 @@ fn no_evidence_can_count_as_failing() {
 #[test]
 fn a_hold_gate_that_fails_while_the_next_pods_start_keeps_the_raise_back() {
     let mut spec = spec();
-    spec.gates[0].on_failure = OnFailure::Hold;
+    spec.gates[0].on_failure = Some(OnFailure::Hold);
     let (mut drive, voice) = voiced(spec);
     drive.cluster.pod_lag = Span::seconds(30);
     drive.cluster.push_image("shop-api", "app:v2");

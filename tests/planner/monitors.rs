@@ -144,7 +144,7 @@ impl Monitors {
             .gates
             .iter()
             .chain(own)
-            .filter(|gate| gate.on_failure != OnFailure::Notify)
+            .filter(|gate| gate.on_failure != Some(OnFailure::Notify))
             .collect();
         let names: Vec<&str> = gates.iter().map(|gate| gate.name.as_str()).collect();
         // After a jump of the clock times do not tell before from after: all entries count, in their order.

@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 
-use crate::api::{ReleasedComponent, RolloutRun, RolloutRunStatus};
+use crate::api::{ComponentRecord, ComponentStatus, ReleasedComponent, RolloutRun, RolloutRunStatus};
 
 use super::component::short;
 use super::ink::{Ink, Page, Style};
@@ -47,6 +47,19 @@ pub fn render_history(runs: &[RolloutRun], now: Timestamp, width: usize, style: 
         }
     }
     page.finish()
+}
+
+/// A component as its record shows it.
+fn as_it_was(record: &ComponentRecord) -> ComponentStatus {
+    ComponentStatus {
+        name: record.name.clone(),
+        stage: record.stage,
+        message: record.failure.clone(),
+        weight: record.weight,
+        target_weight: record.weight,
+        gates: record.gates.clone(),
+        ..ComponentStatus::default()
+    }
 }
 
 fn took(run: &RolloutRun, status: &RolloutRunStatus, now: Timestamp) -> String {
@@ -95,7 +108,7 @@ pub fn render_run(run: &RolloutRun, now: Timestamp, width: usize, style: Style) 
             );
         page.push(line);
         let Some(seen) = status.components.iter().find(|c| c.name == released.name) else { continue };
-        component::draw_evidence(&mut page, status.ended_at.unwrap_or(now), seen);
+        component::draw_evidence(&mut page, status.ended_at.unwrap_or(now), &as_it_was(seen));
     }
     if !status.timeline.is_empty() {
         page.gap();

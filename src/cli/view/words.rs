@@ -14,6 +14,7 @@ pub const fn state(state: RolloutState) -> (&'static str, Ink) {
         RolloutState::Baking => ("Baking", Ink::Busy),
         RolloutState::Held => ("Held", Ink::Warn),
         RolloutState::Paused => ("Paused", Ink::Warn),
+        RolloutState::DegradedMode => ("Degraded mode", Ink::Warn),
         RolloutState::RollingBack => ("Rolling back", Ink::Bad),
         RolloutState::RolledBack => ("Rolled back", Ink::Bad),
         RolloutState::Promoting => ("Promoting", Ink::Busy),
@@ -27,12 +28,15 @@ pub const fn state(state: RolloutState) -> (&'static str, Ink) {
 pub const fn stage(stage: Stage) -> &'static str {
     match stage {
         Stage::Idle => "idle",
+        Stage::Waiting => "waiting",
         Stage::Preparing => "preparing",
         Stage::Raising => "raising",
         Stage::Baking => "baking",
         Stage::Baked => "baked",
         Stage::Adopting => "adopting",
+        Stage::Adopted => "adopted",
         Stage::RollingBack => "rolling back",
+        Stage::TakenBack => "taken back",
         Stage::RolledBack => "rolled back",
     }
 }
@@ -43,6 +47,7 @@ pub const fn outcome(outcome: Option<Outcome>) -> (&'static str, Ink) {
     match outcome {
         None => ("under way", Ink::Busy),
         Some(Outcome::Completed) => ("Completed", Ink::Good),
+        Some(Outcome::PartiallyCompleted) => ("Partially completed", Ink::Warn),
         Some(Outcome::RolledBack) => ("Rolled back", Ink::Bad),
         Some(Outcome::Superseded) => ("Superseded", Ink::Dim),
         Some(Outcome::Withdrawn) => ("Withdrawn", Ink::Dim),
