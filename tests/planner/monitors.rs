@@ -5,10 +5,12 @@ use std::collections::BTreeMap;
 
 use jiff::{SignedDuration, Timestamp};
 use palier::api::names::POD_TEMPLATE_HASH;
-use palier::api::{OnFailure, RunIntent};
+use palier::api::{OnFailure, Phase, RunIntent};
 use palier::engine::route::Backends;
 use palier::engine::world::Acceptance;
 use palier::sim::Cluster;
+
+use crate::monitors_parts::Parts;
 
 /// What an answer proves, in the eyes of the test.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,6 +48,14 @@ pub struct Monitors {
     pub raises: u32,
     run: i64,
     memory: BTreeMap<String, Memory>,
+    parts: Parts,
+}
+
+/// The phases that a component goes through.
+fn phases_of(cluster: &Cluster, component: &str) -> Vec<Phase> {
+    let own = cluster.spec.components.iter().find(|c| c.name == component).map_or(&[][..], |c| &c.phases);
+    let skips = |phase: &&Phase| !own.iter().any(|it| it.name == phase.name && it.skip);
+    cluster.spec.phases.iter().filter(skips).cloned().collect()
 }
 
 /// The weight that a component's route says, and whether it is accepted.
@@ -73,6 +83,7 @@ impl Monitors {
 
     /// Looks at one committed state.
     pub fn look(&mut self, cluster: &Cluster) {
+        self.parts.look(cluster);
         let run = cluster.status.run.as_ref().map_or(0, |run| run.number);
         if run != self.run {
             self.run = run;
@@ -132,7 +143,7 @@ impl Monitors {
         if self.promoted.contains(&self.run) {
             return;
         }
-        let phases = &cluster.spec.phases;
+        let phases = phases_of(cluster, component);
         let index = phases.iter().position(|phase| phase.traffic == weight);
         let index = index.unwrap_or_else(|| panic!("not a declared weight: {context}"));
         let Some(last) = index.checked_sub(1).map(|last| &phases[last]) else { return };

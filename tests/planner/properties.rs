@@ -6,7 +6,7 @@ use std::rc::Rc;
 
 use jiff::{SignedDuration, Timestamp};
 use palier::api::names::POD_TEMPLATE_HASH;
-use palier::api::{ActionKind, RolloutSpec, RolloutState, RunIntent, Span};
+use palier::api::{ActionKind, RolloutSpec, RolloutState, RunIntent, Span, Stage};
 use palier::engine::world::World;
 use palier::engine::{Answer, Measurement, Plan, decide};
 use palier::sim::{Cluster, Drive, Reply, Stop};
@@ -357,6 +357,11 @@ impl<F: FnMut(&Measurement, Timestamp) -> Reply> Play<F> {
         }
     }
 
+    /// Nothing borrowed is left.
+    pub fn check_end(&self) {
+        check_end(&self.drive.cluster, &self.mixed);
+    }
+
     /// P9: from here an abort takes all traffic away in a few turns, with every metric server silent.
     pub fn check_abort(&self) {
         let cluster = &self.drive.cluster;
@@ -368,10 +373,15 @@ impl<F: FnMut(&Measurement, Timestamp) -> Reply> Play<F> {
         let mut other = Drive::new(cluster.clone(), never);
         other.epoch = self.drive.epoch;
         other.cluster.act(action(ActionKind::Abort, run.number));
-        for _ in 0..6 {
+        // Those that depend on others go back before them, one turn after the other.
+        for _ in 0..6 + 2 * cluster.spec.components.len() {
             other.turn(&mut |_, _| true);
         }
-        for component in &cluster.spec.components {
+        let is_given_up = |name: &str| {
+            let component = other.cluster.status.components.iter().find(|c| c.name == name);
+            component.is_some_and(|c| matches!(c.stage, Stage::Adopting | Stage::Adopted))
+        };
+        for component in cluster.spec.components.iter().filter(|c| !is_given_up(&c.name)) {
             let weight = weight_of(&other.cluster, &component.workload_ref.name).0;
             assert_eq!(weight, 0, "abort leaves {weight} % in {:#?}", other.working);
         }
