@@ -2,7 +2,7 @@
 
 use crate::adapters::kube::call::CallError;
 use crate::adapters::kube::events::Note;
-use crate::adapters::kube::views::ServiceView;
+use crate::adapters::kube::views::{DeploymentView, ServiceView};
 use crate::adapters::kube::writes::{Effect, Subject, look_at_target, perform};
 use crate::engine::Write;
 use crate::engine::world::{RolloutSeen, RouteKind};
@@ -28,10 +28,12 @@ pub async fn carry_out(context: &Context, key: &Key, seen: &Observed, writes: &[
         let rollout = stored.as_ref().unwrap_or(&seen.stored);
         let run = lock(&context.desks.of(key)).run.clone();
         let service = service_of(context, key, write);
+        let deployment = deployment_of(context, key, write);
         let subject = Subject {
             rollout: &rollout.seen,
             finalizers: &rollout.finalizers,
             service: service.as_ref(),
+            deployment: deployment.as_ref(),
             run: run.as_ref(),
         };
         let outcome = perform(&context.cluster, subject, write).await;
@@ -61,6 +63,16 @@ fn service_of(context: &Context, key: &Key, write: &Write) -> Option<ServiceView
     match write {
         Write::CreateCanaryService { service, .. } => {
             context.stores.services.get(&key.namespace, &service.name)
+        }
+        _ => None,
+    }
+}
+
+/// The Deployment that a write copies.
+fn deployment_of(context: &Context, key: &Key, write: &Write) -> Option<DeploymentView> {
+    match write {
+        Write::CreateReplicaSet { deployment, .. } => {
+            context.stores.deployments.get(&key.namespace, &deployment.name)
         }
         _ => None,
     }
@@ -111,7 +123,7 @@ pub const fn written<T>(outcome: &Result<T, CallError>) -> WriteResult {
 const fn labels_of(write: &Write) -> (WriteKind, WriteVerb) {
     match write {
         Write::AddFinalizer | Write::RemoveFinalizer => (WriteKind::Rollout, WriteVerb::Patch),
-        Write::LabelDeployment { .. } | Write::PauseDeployment { .. } => {
+        Write::LabelDeployment { .. } | Write::PauseDeployment { .. } | Write::ResumeDeployment { .. } => {
             (WriteKind::Deployment, WriteVerb::Patch)
         }
         Write::CreateReplicaSet { .. } => (WriteKind::ReplicaSet, WriteVerb::Create),

@@ -147,7 +147,7 @@ impl Looks {
         match effect {
             Effect::Deployment(now) => {
                 if names.workload == name_of(now) {
-                    self.deployment.learn(now, |view: &DeploymentView| view.0.clone());
+                    self.deployment.learn(now, |view: &DeploymentView| view.seen.clone());
                     // The Deployment controller may create or scale ReplicaSets because of it.
                     self.replica_sets.drop();
                 }

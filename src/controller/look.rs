@@ -60,7 +60,7 @@ async fn read(
         Inquiry::Deployment(_) => {
             let name = &found.workload;
             let deployment = now(&context.cluster, &key.namespace, name).await?;
-            let look = look_of(&deployment, |view: &DeploymentView| view.0.clone());
+            let look = look_of(&deployment, |view: &DeploymentView| view.seen.clone());
             keep(context, key, &Effect::Deployment(deployment));
             of(&mut |looks| looks.deployment.set(name, look.clone()));
         }

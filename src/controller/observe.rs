@@ -76,7 +76,7 @@ fn component_seen(
     let stores = &context.stores;
     let namespace = rollout.seen.namespace.as_str();
     let deployment = match stores.deployments.get(namespace, &names.workload) {
-        Some(view) => Look::Found(view.0),
+        Some(view) => Look::Found(view.seen),
         None => looks.map_or(Look::Unknown, |looks| looks.deployment.get(&names.workload)),
     };
     let (service, canary_service, foreign_pod) = match (&names.service, names.canary_service()) {

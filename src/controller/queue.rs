@@ -117,6 +117,12 @@ impl Queue {
         }
     }
 
+    /// Whether an urgent one waits.
+    #[must_use]
+    pub fn has_urgent(&self) -> bool {
+        !self.lock().urgent.is_empty()
+    }
+
     /// Says how the work on a Rollout ended.
     pub fn finish(&self, key: &Key, ended: Ended) {
         self.lock().finish(key, ended, Instant::now());

@@ -99,6 +99,10 @@ async fn rounds(
             lock(&context.desks.of(key)).tidy();
             return Ok(Some(plan.wake_at.map(|at| instant_of(at, now))));
         }
+        // What was most urgent about this one is done: a rollback that others wait for comes before the rest of it.
+        if (plan.persist || !plan.writes.is_empty()) && context.queue.has_urgent() {
+            return Ok(Some(Some(Instant::now())));
+        }
     }
     Err(Stop::Restless)
 }

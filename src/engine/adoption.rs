@@ -245,7 +245,10 @@ fn hand_back(
     let is_handed_back = !deployment.paused || rest::is_at_rest_mode(turn) || !deployment.is_intercepted;
     // A template that came after the adoption waits, paused, for the next run.
     if !is_handed_back && !is_overtaken(component, deployment) {
-        turn.write(Write::PauseDeployment { deployment: deployment.at.clone(), paused: false });
+        turn.write(Write::ResumeDeployment {
+            deployment: deployment.at.clone(),
+            generation: deployment.generation,
+        });
         return false;
     }
     is_free && is_clean

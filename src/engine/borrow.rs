@@ -60,6 +60,16 @@ pub(super) fn ensure_set(
     part: &Part<'_>,
     size: i32,
 ) -> SetState {
+    ensure_set_ahead(turn, component, part, (size, size))
+}
+
+/// Makes the canary's ReplicaSet have the pods that are needed now; it may have as many as `ahead`, for what comes next.
+pub(super) fn ensure_set_ahead(
+    turn: &mut Turn<'_>,
+    component: &mut ComponentStatus,
+    part: &Part<'_>,
+    (size, ahead): (i32, i32),
+) -> SetState {
     let (Some(deployment), Some(canary)) = (part.seen.deployment.found(), component.canary.clone()) else {
         return SetState::Changing;
     };
@@ -90,9 +100,10 @@ pub(super) fn ensure_set(
         // On its way out, or not ours: nothing to build on.
         return SetState::Starting(0);
     }
-    if set.replicas != size {
+    let ahead = if ahead > size { room::allowed(turn, part, component.stage, ahead).max(size) } else { size };
+    if set.replicas != ahead {
         let (replica_set, desired) = (set.at.clone(), deployment.replicas);
-        turn.write(Write::ScaleReplicaSet { replica_set, replicas: size, desired });
+        turn.write(Write::ScaleReplicaSet { replica_set, replicas: ahead, desired });
         // Growing must be seen through before traffic follows; of a smaller set what is ready counts.
         if set.replicas < size {
             return SetState::Changing;
@@ -173,11 +184,8 @@ pub(super) fn ensure_canary_service(
             }
             is_ours && is_fit && !service.deleting
         }
-        Look::Unknown => {
-            turn.look(Inquiry::CanaryService(part.name.clone()));
-            false
-        }
-        Look::Missing => {
+        // One of ours would be seen: not seen means not there, or somebody else's, which the API server tells.
+        Look::Unknown | Look::Missing => {
             if let Some(service) = service_or_look(turn, part) {
                 let (component, pod_hash) = (part.name.clone(), canary.pod_hash.clone());
                 turn.write(Write::CreateCanaryService {

@@ -30,9 +30,11 @@ enum Stop {
 }
 
 /// Checks one component of the spec.
-pub(super) fn check(turn: &mut Turn<'_>, part: &Part<'_>) -> Checked {
+///
+/// With `is_new` all of it, otherwise what a new template may have changed.
+pub(super) fn check(turn: &mut Turn<'_>, part: &Part<'_>, is_new: bool) -> Checked {
     let Some(component) = part.spec else { return Checked::Sound };
-    match check_all(turn, part, component) {
+    match check_all(turn, part, component, is_new) {
         Ok(()) => Checked::Sound,
         Err(Stop::Look(inquiry)) => {
             turn.look(inquiry);
@@ -43,7 +45,7 @@ pub(super) fn check(turn: &mut Turn<'_>, part: &Part<'_>) -> Checked {
     }
 }
 
-fn check_all(turn: &Turn<'_>, part: &Part<'_>, component: &Component) -> Result<(), Stop> {
+fn check_all(turn: &Turn<'_>, part: &Part<'_>, component: &Component, is_new: bool) -> Result<(), Stop> {
     if let Some(circle) = order::circle(&turn.world.rollout.spec) {
         let says = format!(
             "the components depend on each other in a circle, {}: take one of these out",
@@ -56,7 +58,7 @@ fn check_all(turn: &Turn<'_>, part: &Part<'_>, component: &Component) -> Result<
     let deployment = check_deployment(turn, part, &field)?;
     let Some(traffic) = &component.traffic else { return Ok(()) };
     let field = format!("{field}.traffic");
-    check_service(turn, part, traffic, deployment, &field)?;
+    check_service(turn, part, (traffic, deployment), &field, is_new)?;
     check_routes(turn, part, traffic, &field)
 }
 
@@ -121,9 +123,9 @@ fn check_deployment<'w>(turn: &Turn<'_>, part: &Part<'w>, field: &str) -> Result
 fn check_service(
     turn: &Turn<'_>,
     part: &Part<'_>,
-    traffic: &Traffic,
-    deployment: &DeploymentSeen,
+    (traffic, deployment): (&Traffic, &DeploymentSeen),
     field: &str,
+    is_new: bool,
 ) -> Result<(), Stop> {
     let field = format!("{field}.service");
     let (name, namespace) = (&traffic.service, &turn.world.rollout.namespace);
@@ -146,7 +148,7 @@ fn check_service(
     };
     check_selector(turn, service, deployment, &field)?;
     match &part.seen.canary_service {
-        Look::Unknown => return Err(Stop::Look(Inquiry::CanaryService(part.name.clone()))),
+        Look::Unknown if is_new => return Err(Stop::Look(Inquiry::CanaryService(part.name.clone()))),
         Look::Found(other) if other.owner_uid.as_deref() != Some(turn.world.rollout.at.uid.as_str()) => {
             let says = format!(
                 "the name {} is needed for the canary and taken by another Service: rename that one",
@@ -154,7 +156,7 @@ fn check_service(
             );
             return problem(&field, &says);
         }
-        Look::Found(_) | Look::Missing => {}
+        Look::Found(_) | Look::Missing | Look::Unknown => {}
     }
     match &part.seen.foreign_pod {
         Look::Unknown => Err(Stop::Look(Inquiry::ForeignPod(part.name.clone()))),

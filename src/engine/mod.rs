@@ -8,6 +8,7 @@
 
 mod actions;
 mod adoption;
+mod ahead;
 mod borrow;
 mod checks;
 pub mod decide;

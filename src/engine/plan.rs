@@ -47,12 +47,18 @@ pub enum Write {
         /// The label's value.
         rollout: Option<String>,
     },
-    /// Set `spec.paused` of a Deployment, and with it the annotation `palier.dev/intercepted` (gone when resumed).
+    /// Set `spec.paused` of a Deployment, and with it the annotation `palier.dev/intercepted`.
     PauseDeployment {
         /// The Deployment.
         deployment: Seen,
-        /// The value.
-        paused: bool,
+    },
+    /// Take our pause off a Deployment, with its annotation. Its spec must still be the one that was looked at; that its
+    /// status changes all the time does not matter.
+    ResumeDeployment {
+        /// The Deployment.
+        deployment: Seen,
+        /// Its `metadata.generation`.
+        generation: i64,
     },
     /// Create the canary ReplicaSet from the template that is in the Deployment now, owned by the Rollout.
     CreateReplicaSet {
@@ -168,9 +174,9 @@ impl Write {
     #[must_use]
     pub fn object_uid(&self) -> Option<&str> {
         let seen = match self {
-            Write::LabelDeployment { deployment, .. } | Write::PauseDeployment { deployment, .. } => {
-                deployment
-            }
+            Write::LabelDeployment { deployment, .. }
+            | Write::PauseDeployment { deployment }
+            | Write::ResumeDeployment { deployment, .. } => deployment,
             Write::ScaleReplicaSet { replica_set, .. }
             | Write::ReleaseReplicaSet { replica_set, .. }
             | Write::DeleteReplicaSet { replica_set }

@@ -10,7 +10,7 @@ use super::judges::{Step, steps};
 use super::plan::Reason;
 use super::turn::{Part, Turn, after, between, clip, enter, goes_forward, takes_part};
 use super::world::DeploymentSeen;
-use super::{Weight, adoption, degraded, evidence, order, partial, rest, templates, trips};
+use super::{Weight, adoption, ahead, degraded, evidence, order, partial, rest, templates, trips};
 
 /// The shortest time between two corrections of a route that somebody else writes too: no fight.
 const MEND_EVERY: Span = Span::seconds(10);
@@ -487,7 +487,8 @@ fn bake(
 ) {
     let in_force = keep_in_force(turn, component, part);
     let size = borrow::size_for(part, deployment, Weight::clamped(component.target_weight));
-    let set = borrow::ensure_set(turn, component, part, size);
+    let ahead = ahead::size(turn, component, part, deployment, phase).max(size);
+    let set = borrow::ensure_set_ahead(turn, component, part, (size, ahead));
     component.message = match set {
         SetState::Ready if in_force => String::new(),
         SetState::Ready => "the weight is not in force: the bake stands still".to_owned(),

@@ -36,7 +36,7 @@ pub(super) fn keep(turn: &mut Turn<'_>) {
         let is_here = part.spec.is_some() && !leaves_workload(component, part);
         let is_gone = part.seen.deployment.is_missing();
         if is_here && (needs_check || is_gone || has_new_template(component, part)) {
-            match checks::check(turn, part) {
+            match checks::check(turn, part, needs_check || is_gone) {
                 Checked::Sound => {}
                 Checked::Looking => turn.is_checked = false,
                 Checked::Unsound(problem) => turn.stall(problem),
@@ -100,7 +100,7 @@ fn claims_of(turn: &Turn<'_>, candidates: &[String]) -> Vec<Claim> {
 /// Whether a run could start with this component now; asks for the looks that tell.
 pub(super) fn could_start(turn: &mut Turn<'_>, component: &ComponentStatus, part: &Part<'_>) -> bool {
     is_candidate(component, part)
-        && matches!(checks::check(turn, part), Checked::Sound)
+        && matches!(checks::check(turn, part, false), Checked::Sound)
         && restart::is_stable_whole(turn, component, part) == Some(true)
 }
 
@@ -132,7 +132,10 @@ pub(super) fn let_go_of_workload(turn: &mut Turn<'_>, component: &mut ComponentS
         tell_stays_paused(turn, part);
     }
     if deployment.paused && is_stable && deployment.is_intercepted {
-        return turn.write(Write::PauseDeployment { deployment: deployment.at.clone(), paused: false });
+        return turn.write(Write::ResumeDeployment {
+            deployment: deployment.at.clone(),
+            generation: deployment.generation,
+        });
     }
     let labelled = part.seen.replica_sets.iter().filter(|set| set.is_labelled && !set.deleting);
     let mut sets: Vec<_> = labelled.map(|set| set.at.clone()).collect();
@@ -251,17 +254,15 @@ fn keep_pause(
     deployment: &DeploymentSeen,
     stable: &Revision,
 ) {
-    let set_pause = |turn: &mut Turn<'_>, paused| {
-        turn.write(Write::PauseDeployment { deployment: deployment.at.clone(), paused });
-    };
     let is_restart = deployment.template_hash != stable.template;
     let wants_pause = is_at_rest_mode(turn) && !is_restart;
     if deployment.paused && deployment.is_intercepted && !wants_pause {
         // Back from another template, no longer paused at rest, or a restart that waits to roll natively.
-        return set_pause(turn, false);
+        let generation = deployment.generation;
+        return turn.write(Write::ResumeDeployment { deployment: deployment.at.clone(), generation });
     }
     if !deployment.paused && wants_pause && deployment.is_complete() {
-        return set_pause(turn, true);
+        return turn.write(Write::PauseDeployment { deployment: deployment.at.clone() });
     }
     if component.stage == Stage::RolledBack {
         enter(component, Stage::Idle, turn.now);
@@ -289,7 +290,7 @@ pub(super) fn hold_deployment(turn: &mut Turn<'_>, part: &Part<'_>, deployment: 
             part.refs.workload
         );
         turn.happen(&part.name, Reason::ForeignChange, message);
-        turn.write(Write::PauseDeployment { deployment: deployment.at.clone(), paused: true });
+        turn.write(Write::PauseDeployment { deployment: deployment.at.clone() });
     } else {
         borrow::empty_native_twins(turn, part, deployment);
     }

@@ -20,7 +20,10 @@ pub(super) fn roll_natively(
 ) {
     "the Deployment restarts its pods, as somebody asked during the run".clone_into(&mut component.message);
     if deployment.paused {
-        return turn.write(Write::PauseDeployment { deployment: deployment.at.clone(), paused: false });
+        return turn.write(Write::ResumeDeployment {
+            deployment: deployment.at.clone(),
+            generation: deployment.generation,
+        });
     }
     if !deployment.is_complete() {
         return;

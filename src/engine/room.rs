@@ -147,12 +147,11 @@ mod tests {
 
     #[test]
     fn two_halves_that_block_each_other_are_never_handed_out() {
-        // Each has 2 of the 5 that it needs; 6 are allowed. With one more for both, neither could ever end.
-        let (own, other) = (Claim { held: 2, need: 5 }, claims(&[(1, 5)]));
-        assert_eq!(granted(6, &other, own, 3, Retain::UntilBaked), 3);
-        let other = claims(&[(2, 5)]);
-        assert_eq!(granted(6, &other, own, 3, Retain::UntilBaked), 2);
-        assert_eq!(granted(7, &other, own, 5, Retain::UntilBaked), 5);
+        // With 2 of the 5 that each needs and 6 allowed, neither could ever end.
+        let (one, other) = (Claim { held: 2, need: 5 }, Claim { held: 1, need: 5 });
+        assert_eq!(granted(6, &[one], other, 2, Retain::UntilBaked), 1);
+        assert_eq!(granted(7, &[one], other, 2, Retain::UntilBaked), 2);
+        assert_eq!(granted(6, &[other], one, 5, Retain::UntilBaked), 5, "one of them can end");
     }
 
     #[test]

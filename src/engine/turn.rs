@@ -332,10 +332,7 @@ impl<'w> Turn<'w> {
     /// Whether a Deployment is only now being labelled or paused.
     pub fn is_taking_hold(&self) -> bool {
         let takes_hold = |write: &Write| {
-            matches!(
-                write,
-                Write::LabelDeployment { rollout: Some(_), .. } | Write::PauseDeployment { paused: true, .. }
-            )
+            matches!(write, Write::LabelDeployment { rollout: Some(_), .. } | Write::PauseDeployment { .. })
         };
         self.writes.iter().any(takes_hold)
     }

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 
 use crate::api::{RolloutStatus, Span};
 use crate::engine::world::{Answered, World};
-use crate::engine::{Answer, Happening, Inquiry, Measurement, Plan, decide};
+use crate::engine::{Answer, Happening, Inquiry, Measurement, Plan, Write, decide};
 
 use super::cluster::Cluster;
 
@@ -140,6 +140,10 @@ impl<R: Into<Reply>, F: FnMut(&Measurement, Timestamp) -> R> Drive<F> {
                 return self.crash();
             }
             if !is_done {
+                // The edge looks at what it could not create.
+                if let Write::CreateCanaryService { component, .. } = write {
+                    self.looked.insert(Inquiry::CanaryService(component.clone()));
+                }
                 return;
             }
         }

@@ -33,12 +33,21 @@ pub(super) fn apply(cluster: &mut Cluster, write: &Write) -> Result<(), Conflict
             found.rollout_label.clone_from(rollout);
             found.at.resource_version = version;
         }
-        Write::PauseDeployment { deployment, paused } => {
+        Write::PauseDeployment { deployment } => {
             let Some(found) = cluster.deployments.get_mut(&deployment.name) else {
                 return conflict("no such Deployment");
             };
             check(&found.at, deployment)?;
-            (found.paused, found.is_intercepted) = (*paused, *paused);
+            (found.paused, found.is_intercepted) = (true, true);
+            found.at.resource_version = version;
+        }
+        Write::ResumeDeployment { deployment, .. } => {
+            let Some(found) = cluster.deployments.get_mut(&deployment.name) else {
+                return conflict("no such Deployment");
+            };
+            // Its version changes here with its spec alone.
+            check(&found.at, deployment)?;
+            (found.paused, found.is_intercepted) = (false, false);
             found.at.resource_version = version;
         }
         Write::CreateReplicaSet { deployment, revision, name, pod_hash, replicas, .. } => {

@@ -200,7 +200,7 @@ fn a_deleted_deployment_or_service_ends_the_run_or_is_outlived() {
     let mut drive = run_at(cluster(spec()), 50);
     drive.cluster.services.remove("shop-api");
     drive.run(at(1_000), |_, _| {});
-    assert!(drive.working.run.as_ref().unwrap().ended_at.is_some());
+    assert!(drive.working.run.as_ref().unwrap().ended_at.is_some(), "{:#?}", drive.working);
 }
 
 #[test]

@@ -111,9 +111,9 @@ fn a_hold_gate_that_fails_while_the_next_pods_start_keeps_the_raise_back() {
     let mut spec = spec();
     spec.gates[0].on_failure = Some(OnFailure::Hold);
     let (mut drive, voice) = voiced(spec);
-    drive.cluster.pod_lag = Span::seconds(30);
+    drive.cluster.pod_lag = Span::seconds(60);
     drive.cluster.push_image("shop-api", "app:v2");
-    // The first phase is earned about 90 s in; the pods of the second need 30 s more.
+    // The pods of the second phase start half a minute before the first is earned, and need a minute.
     let mut limit = 100;
     while drive.working.components[0].earned.is_empty() {
         drive.run(at(limit), |_, _| {});
@@ -124,7 +124,7 @@ fn a_hold_gate_that_fails_while_the_next_pods_start_keeps_the_raise_back() {
     drive.run(at(limit + 120), |cluster, _| assert!(weight_of(cluster, "shop-api").0 <= 10));
     assert_eq!(drive.working.components[0].stage, Stage::Preparing);
     *voice.borrow_mut() = says(0.0);
-    drive.run(at(limit + 150), |_, _| {});
+    drive.run(at(limit + 160), |_, _| {});
     assert_eq!(weight_of(&drive.cluster, "shop-api").0, 50);
 }
 

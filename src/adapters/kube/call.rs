@@ -294,6 +294,18 @@ impl Patch {
         Self::Json(Value::Array(all))
     }
 
+    /// A JSON patch that the API server refuses unless the object's spec is still the one that was looked at: 409 for
+    /// another object, 422 for another generation.
+    #[must_use]
+    pub fn of_generation(seen: &Seen, generation: i64, operations: Vec<Value>) -> Self {
+        let mut all = vec![
+            serde_json::json!({"op": "replace", "path": "/metadata/uid", "value": seen.uid}),
+            serde_json::json!({"op": "test", "path": "/metadata/generation", "value": generation}),
+        ];
+        all.extend(operations);
+        Self::Json(Value::Array(all))
+    }
+
     const fn content_type(&self) -> &'static str {
         match self {
             Self::Merge(_) => "application/merge-patch+json",

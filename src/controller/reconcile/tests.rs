@@ -41,7 +41,7 @@ fn show_deployment(stage: &Stage) {
     let desk = stage.context.desks.of(&key());
     let mut desk = lock(&desk);
     desk.uid = "rollout-uid".to_owned();
-    desk.looks.entry("api".to_owned()).or_default().deployment.set("shop-api", Look::Found(view.0));
+    desk.looks.entry("api".to_owned()).or_default().deployment.set("shop-api", Look::Found(view.seen));
 }
 
 fn answer(stage: &Stage) {
@@ -159,7 +159,7 @@ fn write_only(world: &World, _: Timestamp) -> Plan {
     plan.status.message = "done".to_owned();
     let deployment = world.components["api"].deployment.found().unwrap();
     if deployment.rollout_label.is_none() {
-        plan.writes.push(Write::PauseDeployment { deployment: deployment.at.clone(), paused: true });
+        plan.writes.push(Write::PauseDeployment { deployment: deployment.at.clone() });
     }
     plan
 }

@@ -1,6 +1,6 @@
 use proptest::prelude::*;
 
-use crate::api::{FailureWindow, NoDataPolicy, OnFailure, PrometheusQuery, Span};
+use crate::api::{FailureWindow, NoDataPolicy, PrometheusQuery, Span};
 
 use super::*;
 
@@ -15,7 +15,8 @@ fn gate(min: Option<f64>, max: Option<f64>) -> Gate {
         min_evaluations: 2,
         prometheus: PrometheusQuery { query: "up".to_owned(), source: "default".to_owned() },
         threshold: Threshold { min, max },
-        on_failure: OnFailure::FullRollback,
+        on_failure: None,
+        degraded_mode: None,
         on_no_data: NoDataPolicy::default(),
     }
 }

@@ -20,7 +20,7 @@ fn map(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
 
 #[test]
 fn a_deployment() {
-    let seen = view::<DeploymentView>(recorded("deployment")).0;
+    let seen = view::<DeploymentView>(recorded("deployment")).seen;
     assert_eq!(seen.at.name, "shop-api");
     assert_eq!(
         (seen.replicas, seen.total_replicas, seen.updated_replicas, seen.available_replicas),
@@ -34,7 +34,7 @@ fn a_deployment() {
 
 #[test]
 fn a_replica_set_has_the_revision_of_its_deployment() {
-    let deployment = view::<DeploymentView>(recorded("deployment")).0;
+    let deployment = view::<DeploymentView>(recorded("deployment")).seen;
     let set = view::<ReplicaSetView>(recorded("replicaset"));
     assert_eq!(set.seen.revision, deployment.revision);
     assert_eq!(set.seen.template_hash, deployment.template_hash);
@@ -47,11 +47,11 @@ fn a_replica_set_has_the_revision_of_its_deployment() {
 
 #[test]
 fn a_restart_changes_the_template_and_not_the_revision() {
-    let before = view::<DeploymentView>(recorded("deployment")).0;
+    let before = view::<DeploymentView>(recorded("deployment")).seen;
     let mut object = recorded("deployment");
     object["spec"]["template"]["metadata"]["annotations"] =
         json!({"kubectl.kubernetes.io/restartedAt": "2026-11-22T15:00:00Z"});
-    let after = view::<DeploymentView>(object).0;
+    let after = view::<DeploymentView>(object).seen;
     assert_eq!(before.revision, after.revision);
     assert_ne!(before.template_hash, after.template_hash);
 }

@@ -1,5 +1,9 @@
 //! Deployments and ReplicaSets.
 
+use std::sync::Arc;
+
+use serde_json::Value;
+
 use crate::adapters::kube::row::{View, Whole};
 use crate::api::names::{COMPONENT_LABEL, DESIRED_REPLICAS, INTERCEPTED, POD_TEMPLATE_HASH, ROLLOUT_LABEL};
 use crate::engine::revision::{revision_of, template_hash_of};
@@ -12,7 +16,12 @@ const HISTORY_REVISION: &str = "deployment.kubernetes.io/revision";
 
 /// What is kept of a Deployment.
 #[derive(Clone, Debug, PartialEq)]
-pub struct DeploymentView(pub DeploymentSeen);
+pub struct DeploymentView {
+    /// What decisions rest on.
+    pub seen: DeploymentSeen,
+    /// All of its spec, while it is paused by us: a canary is going to be a copy of it.
+    pub spec: Option<Arc<Value>>,
+}
 
 impl View for DeploymentView {
     const GROUP: &'static str = "apps";
@@ -23,11 +32,11 @@ impl View for DeploymentView {
     fn of(whole: Whole) -> Result<Self, String> {
         let Whole { metadata, spec, status, .. } = whole;
         let template = spec.get("template").ok_or("spec.template is missing")?;
-        Ok(Self(DeploymentSeen {
+        let seen = DeploymentSeen {
             at: metadata.seen(),
             deleting: metadata.is_deleting(),
             rollout_label: metadata.labels.get(ROLLOUT_LABEL).cloned(),
-            paused: spec.get("paused").and_then(serde_json::Value::as_bool).unwrap_or(false),
+            paused: spec.get("paused").and_then(Value::as_bool).unwrap_or(false),
             is_intercepted: metadata.annotations.contains_key(INTERCEPTED),
             replicas: count(&spec, "/replicas", 1),
             recreates: text(&spec, "/strategy/type") == Some("Recreate"),
@@ -40,15 +49,17 @@ impl View for DeploymentView {
             total_replicas: count(&status, "/replicas", 0),
             updated_replicas: count(&status, "/updatedReplicas", 0),
             available_replicas: count(&status, "/availableReplicas", 0),
-        }))
+        };
+        let spec = (seen.paused && seen.is_intercepted).then(|| Arc::new(spec));
+        Ok(Self { seen, spec })
     }
 
     fn at(&self) -> &Seen {
-        &self.0.at
+        &self.seen.at
     }
 
     fn rollout(&self) -> Option<&str> {
-        self.0.rollout_label.as_deref()
+        self.seen.rollout_label.as_deref()
     }
 }
 

@@ -62,6 +62,8 @@ pub struct Subject<'a> {
     pub finalizers: &'a [String],
     /// The Service of which a canary's Service is to be a copy, if it is watched.
     pub service: Option<&'a ServiceView>,
+    /// The Deployment of which a canary is to be a copy, if it is watched.
+    pub deployment: Option<&'a DeploymentView>,
     /// The record of the present run, if it was written before.
     pub run: Option<&'a Seen>,
 }
@@ -96,8 +98,9 @@ pub async fn perform(cluster: &Cluster, subject: Subject<'_>, write: &Write) -> 
         Write::LabelDeployment { deployment, rollout } => {
             workload::label(cluster, subject, deployment, rollout.as_deref()).await
         }
-        Write::PauseDeployment { deployment, paused } => {
-            workload::pause(cluster, subject, deployment, *paused).await
+        Write::PauseDeployment { deployment } => workload::pause(cluster, subject, deployment).await,
+        Write::ResumeDeployment { deployment, generation } => {
+            workload::resume(cluster, subject, deployment, *generation).await
         }
         Write::CreateReplicaSet { component, deployment, revision, name, pod_hash, replicas } => {
             let wanted = replica_set::Wanted { component, revision, name, pod_hash, replicas: *replicas };
@@ -153,7 +156,9 @@ pub async fn look_at_target(
         Write::AddFinalizer | Write::RemoveFinalizer => {
             now(cluster, namespace, &subject.rollout.at.name).await.map(Effect::Rollout)
         }
-        Write::LabelDeployment { deployment, .. } | Write::PauseDeployment { deployment, .. } => {
+        Write::LabelDeployment { deployment, .. }
+        | Write::PauseDeployment { deployment }
+        | Write::ResumeDeployment { deployment, .. } => {
             now(cluster, namespace, &deployment.name).await.map(Effect::Deployment)
         }
         // The Deployment whose template was to be copied may be the one that changed, and it is what is decided from.

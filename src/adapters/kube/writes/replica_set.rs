@@ -1,5 +1,7 @@
 //! Writes on ReplicaSets.
 
+use std::sync::Arc;
+
 use serde_json::{Value, json};
 
 use super::{Effect, Now, Subject};
@@ -30,20 +32,40 @@ pub(super) async fn create(
     deployment: &Seen,
     wanted: &Wanted<'_>,
 ) -> Result<Effect, CallError> {
-    let path = Path::of::<DeploymentView>(subject.namespace(), &deployment.name);
-    let original: Value = cluster.get(&path).await?;
-    let template = original.pointer("/spec/template").unwrap_or(&Value::Null);
-    let is_same = original.pointer("/metadata/uid").and_then(Value::as_str) == Some(&deployment.uid);
-    if !is_same || revision_of(template) != wanted.revision {
-        return Err(CallError::Conflict(format!("Deployment {}/{}", subject.namespace(), deployment.name)));
-    }
-    let object = canary_of(subject, &original, wanted);
+    let spec = match spec_kept(subject, deployment, wanted) {
+        Some(spec) => spec,
+        None => spec_now(cluster, subject, deployment, wanted).await?,
+    };
+    let object = canary_of(subject, &spec, wanted);
     let owner: fn(&ReplicaSetView) -> Option<&str> = |view| view.seen.owner_uid.as_deref();
     super::create(cluster, subject, wanted.name, &object, owner).await.map(Effect::ReplicaSet)
 }
 
+/// The spec of the Deployment as a watch has told it, if it is the one that was looked at.
+fn spec_kept(subject: Subject<'_>, deployment: &Seen, wanted: &Wanted<'_>) -> Option<Arc<Value>> {
+    let view = subject.deployment.filter(|view| view.seen.at.uid == deployment.uid)?;
+    view.spec.clone().filter(|_| view.seen.revision == wanted.revision)
+}
+
+/// The spec of the Deployment as it is now.
+async fn spec_now(
+    cluster: &Cluster,
+    subject: Subject<'_>,
+    deployment: &Seen,
+    wanted: &Wanted<'_>,
+) -> Result<Arc<Value>, CallError> {
+    let path = Path::of::<DeploymentView>(subject.namespace(), &deployment.name);
+    let mut now: Value = cluster.get(&path).await?;
+    let is_same = now.pointer("/metadata/uid").and_then(Value::as_str) == Some(&deployment.uid);
+    let spec = now.get_mut("spec").map(Value::take).unwrap_or_default();
+    if !is_same || revision_of(spec.get("template").unwrap_or(&Value::Null)) != wanted.revision {
+        return Err(CallError::Conflict(format!("Deployment {}/{}", subject.namespace(), deployment.name)));
+    }
+    Ok(Arc::new(spec))
+}
+
 fn canary_of(subject: Subject<'_>, deployment: &Value, wanted: &Wanted<'_>) -> Value {
-    let spec = |pointer: &str| deployment.pointer(&format!("/spec{pointer}")).cloned().unwrap_or(Value::Null);
+    let spec = |pointer: &str| deployment.pointer(pointer).cloned().unwrap_or(Value::Null);
     let mut template = spec("/template");
     template["metadata"]["labels"][POD_TEMPLATE_HASH] = wanted.pod_hash.into();
     let mut selector = spec("/selector");

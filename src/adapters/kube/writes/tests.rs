@@ -9,6 +9,7 @@ use crate::adapters::kube::scripted::{Script, cluster, recorded};
 use crate::adapters::kube::views::RolloutView;
 use crate::engine::Weight;
 
+const JSON: &str = "application/json-patch+json";
 const MERGE: &str = "application/merge-patch+json";
 
 fn rollout() -> RolloutView {
@@ -37,8 +38,13 @@ async fn send(write: &Write, answers: &[(u16, Value)]) -> (Result<Effect, CallEr
         script.say(*status, answer.clone());
     }
     let rollout = rollout();
-    let subject =
-        Subject { rollout: &rollout.seen, finalizers: &rollout.finalizers, service: None, run: None };
+    let subject = Subject {
+        rollout: &rollout.seen,
+        finalizers: &rollout.finalizers,
+        service: None,
+        deployment: None,
+        run: None,
+    };
     (perform(&cluster, subject, write).await, script)
 }
 
@@ -82,23 +88,26 @@ async fn a_deployment_is_labelled_paused_and_resumed() {
             json!({"metadata": {"uid": "u", "resourceVersion": "7", "labels": {"palier.dev/rollout": "shop"}}}),
         ),
         (
-            Write::PauseDeployment { deployment: deployment.clone(), paused: true },
+            Write::PauseDeployment { deployment: deployment.clone() },
             json!({
                 "metadata": {"uid": "u", "resourceVersion": "7", "annotations": {"palier.dev/intercepted": "true"}},
                 "spec": {"paused": true},
-            }),
-        ),
-        (
-            Write::PauseDeployment { deployment, paused: false },
-            json!({
-                "metadata": {"uid": "u", "resourceVersion": "7", "annotations": {"palier.dev/intercepted": null}},
-                "spec": {"paused": false},
             }),
         ),
     ];
     for (write, body) in cases {
         assert_eq!(request_of(&write, "deployment").await, (line.clone(), MERGE.to_owned(), body));
     }
+    let resume = Write::ResumeDeployment { deployment, generation: 3 };
+    let mark = "/metadata/annotations/palier.dev~1intercepted";
+    let body = json!([
+        {"op": "replace", "path": "/metadata/uid", "value": "u"},
+        {"op": "test", "path": "/metadata/generation", "value": 3},
+        {"op": "add", "path": "/spec/paused", "value": false},
+        {"op": "add", "path": mark, "value": ""},
+        {"op": "remove", "path": mark},
+    ]);
+    assert_eq!(request_of(&resume, "deployment").await, (line, JSON.to_owned(), body));
 }
 
 #[tokio::test]

@@ -22,12 +22,36 @@ pub(super) async fn pause(
     cluster: &Cluster,
     subject: Subject<'_>,
     deployment: &Seen,
-    paused: bool,
 ) -> Result<Effect, CallError> {
-    let mark = paused.then_some("true");
-    let body = json!({"metadata": {"annotations": {INTERCEPTED: mark}}, "spec": {"paused": paused}});
+    let body = json!({"metadata": {"annotations": {INTERCEPTED: "true"}}, "spec": {"paused": true}});
     let patch = Patch::merge(deployment, body);
     send(cluster, subject, deployment, &patch).await
+}
+
+/// The Deployment controller writes the status of a Deployment that it has just been given a ReplicaSet every few
+/// milliseconds: its generation is what must not have changed, not its version.
+pub(super) async fn resume(
+    cluster: &Cluster,
+    subject: Subject<'_>,
+    deployment: &Seen,
+    generation: i64,
+) -> Result<Effect, CallError> {
+    let mark = format!("/metadata/annotations/{}", INTERCEPTED.replace('/', "~1"));
+    let patch = Patch::of_generation(
+        deployment,
+        generation,
+        vec![
+            json!({"op": "add", "path": "/spec/paused", "value": false}),
+            // Added first: what is not there cannot be removed.
+            json!({"op": "add", "path": mark, "value": ""}),
+            json!({"op": "remove", "path": mark}),
+        ],
+    );
+    match send(cluster, subject, deployment, &patch).await {
+        // A failed test is answered as a bad patch is.
+        Err(CallError::Refused { what, .. }) => Err(CallError::Conflict(what)),
+        sent => sent,
+    }
 }
 
 async fn send(
