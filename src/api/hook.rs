@@ -62,7 +62,8 @@ pub struct CronJobRef {
 /// What a hook that failed for good asks for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum HookFailure {
-    /// A run on its way forward is rolled back. After a rollback has begun it is the same as `Hold`.
+    /// A run on its way forward is rolled back: in full at `BeforeRun`, else the component with all that depends on it.
+    /// In a rollback and at `AfterRun` it is the same as `Hold`.
     #[default]
     Abort,
     /// The run stays where it is and the hook is tried again every five minutes, until it succeeds or a person promotes.
@@ -81,9 +82,10 @@ pub enum HookPoint {
     BeforePhase,
     /// For each component, when it has earned a phase, before the next one.
     AfterPhase,
-    /// For each component that was taken back while others went on, when stable serves again.
+    /// For each component that was taken back after it had begun, while others went on, when stable serves again.
     OnPartialRollback,
-    /// Once, when a full rollback has brought all traffic back to stable.
+    /// Once, when a full rollback has brought all traffic back to stable and the drain time is over. Not when another
+    /// template superseded the run or the former one was put back, nor when only the backup had been made.
     OnFullRollback,
     /// Once, at the end of the run, however it ended.
     AfterRun,
@@ -130,6 +132,9 @@ pub struct HookStatus {
     /// When the present state began.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub since: Option<Timestamp>,
+    /// When the Job of the present attempt was created; absent until it was seen.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub started_at: Option<Timestamp>,
     /// Why it failed, in words.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     #[schemars(length(max = 256))]

@@ -8,6 +8,8 @@ pub const VERSION: &str = "v1alpha1";
 pub const ROLLOUT_LABEL: &str = "palier.dev/rollout";
 /// Label on canary ReplicaSets and canary Services; its value is the component's name.
 pub const COMPONENT_LABEL: &str = "palier.dev/component";
+/// Label on the Jobs of hooks; its value is the number of the run.
+pub const RUN_LABEL: &str = "palier.dev/run";
 /// Finalizer on a Rollout: one version serves before the object goes.
 pub const FINALIZER: &str = "palier.dev/hand-back";
 /// The field manager of all writes.

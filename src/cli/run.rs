@@ -55,6 +55,9 @@ pub struct RunArgs {
     /// What Rollouts with interception: Auto get: admission, at-rest, or auto (by what the cluster serves)
     #[arg(long, value_name = "WAY", default_value = "auto", hide_possible_values = true)]
     pub interception: InterceptionFlag,
+    /// Run the hooks of Rollouts: needs rights on Jobs and CronJobs
+    #[arg(long)]
+    pub hooks: bool,
     /// Rollouts that are worked on at the same time
     #[arg(long, value_name = "N", default_value_t = 32, value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub concurrency: u16,
@@ -169,6 +172,7 @@ async fn options(target: &Target, args: RunArgs) -> Result<RunOptions, CliError>
             InterceptionFlag::Admission => Interception::Admission,
             InterceptionFlag::AtRest => Interception::AtRest,
         },
+        hooks: args.hooks,
         concurrency: usize::from(args.concurrency),
         metrics: Metrics::new(),
         health: Health::new(),

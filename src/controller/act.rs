@@ -139,5 +139,7 @@ const fn labels_of(write: &Write) -> (WriteKind, WriteVerb) {
         Write::CreateRun { .. } => (WriteKind::RolloutRun, WriteVerb::Create),
         Write::RecordRun { .. } => (WriteKind::RolloutRun, WriteVerb::Patch),
         Write::DeleteRun { .. } => (WriteKind::RolloutRun, WriteVerb::Delete),
+        Write::CreateJob { .. } => (WriteKind::Job, WriteVerb::Create),
+        Write::DeleteJob { .. } => (WriteKind::Job, WriteVerb::Delete),
     }
 }

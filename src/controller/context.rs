@@ -54,6 +54,8 @@ pub struct Context {
     pub standing: watch::Receiver<Standing>,
     /// What `interception: Auto` stands for.
     pub interception: Interception,
+    /// Whether hooks are run: only then are Jobs watched.
+    pub hooks: bool,
     /// The engine.
     pub decide: fn(&World, Timestamp) -> Plan,
 }

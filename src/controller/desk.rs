@@ -6,11 +6,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::adapters::kube::row::View;
-use crate::adapters::kube::views::{DeploymentView, ReplicaSetView, ServiceView};
+use crate::adapters::kube::views::{CronJobView, DeploymentView, ReplicaSetView, ServiceView};
 use crate::adapters::kube::writes::{Effect, Now};
 use crate::api::RolloutStatus;
 use crate::engine::References;
-use crate::engine::world::{Answered, DeploymentSeen, Look, ReplicaSetSeen, Seen, ServiceSeen};
+use crate::engine::world::{Answered, CronJobSeen, DeploymentSeen, Look, ReplicaSetSeen, Seen, ServiceSeen};
 
 use super::queue::Key;
 
@@ -62,6 +62,10 @@ pub struct Desk {
     pub names: BTreeMap<String, References>,
     /// Live reads by component.
     pub looks: BTreeMap<String, Looks>,
+    /// Live reads of CronJobs, by name.
+    pub cron_jobs: BTreeMap<String, Kept<CronJobSeen>>,
+    /// Jobs that the API server refused to create, with its words.
+    pub refused_jobs: BTreeMap<String, String>,
     /// The record of the present run as it was last written.
     pub run: Option<Seen>,
     /// What was last said about a refused write: it is said once.
@@ -161,7 +165,13 @@ impl Looks {
                 }
             }
             Effect::ReplicaSet(now) => self.learn_replica_set(now),
-            Effect::Rollout(_) | Effect::HttpRoute(_) | Effect::GrpcRoute(_) | Effect::Run(_) => {}
+            Effect::Rollout(_)
+            | Effect::HttpRoute(_)
+            | Effect::GrpcRoute(_)
+            | Effect::Run(_)
+            | Effect::Job(_)
+            | Effect::CronJob(_)
+            | Effect::JobRefused { .. } => {}
         }
     }
 
@@ -188,18 +198,30 @@ impl Desk {
             let looks = self.looks.entry(component.clone()).or_default();
             looks.learn(names, effect);
         }
-        if let Effect::Run(now) = effect {
-            self.run = match now {
-                Now::Is(row) => Some(row.seen()),
-                Now::Gone { name, .. } => self.run.take().filter(|run| run.name != *name),
-            };
+        match effect {
+            Effect::Run(now) => {
+                self.run = match now {
+                    Now::Is(row) => Some(row.seen()),
+                    Now::Gone { name, .. } => self.run.take().filter(|run| run.name != *name),
+                };
+            }
+            Effect::CronJob(now) => self.keep_cron_job(name_of(now), now),
+            Effect::JobRefused { name, why } => drop(self.refused_jobs.insert(name.clone(), why.clone())),
+            _ => {}
         }
+    }
+
+    /// Keeps what was found of a CronJob.
+    pub fn keep_cron_job(&mut self, name: &str, found: &Now<CronJobView>) {
+        let look = look_of(found, |view| view.0.clone());
+        self.cron_jobs.entry(name.to_owned()).or_default().set(name, look);
     }
 
     /// Drops what a Rollout at rest does not need: live reads that are too old, and names.
     pub fn tidy(&mut self) {
         self.names = BTreeMap::new();
         self.looks.retain(|_, looks| !looks.is_stale());
+        self.cron_jobs.retain(|name, kept| kept.get(name) != Look::Unknown);
     }
 }
 

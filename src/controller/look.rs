@@ -45,6 +45,7 @@ async fn read(
     inquiry: &Inquiry,
 ) -> Result<(), CallError> {
     let (component, found) = match inquiry {
+        Inquiry::CronJob(name) => return look_at_cron_job(context, key, name).await,
         Inquiry::Deployment(component)
         | Inquiry::ReplicaSets(component)
         | Inquiry::Service(component)
@@ -106,6 +107,13 @@ async fn read(
             let look = pod.map_or(Look::Missing, Look::Found);
             of(&mut |looks| looks.foreign_pod.set(&service.at.name, look.clone()));
         }
+        Inquiry::CronJob(_) => {}
     }
+    Ok(())
+}
+
+async fn look_at_cron_job(context: &Context, key: &Key, name: &str) -> Result<(), CallError> {
+    let found = now(&context.cluster, &key.namespace, name).await?;
+    lock(&context.desks.of(key)).keep_cron_job(name, &found);
     Ok(())
 }

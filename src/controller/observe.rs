@@ -7,7 +7,7 @@ use crate::adapters::kube::views::services::replica_set_of;
 use crate::api::Interception;
 use crate::engine::references::{References, references};
 use crate::engine::world::{
-    ActionSeen, ComponentSeen, Look, ReplicaSetSeen, RolloutSeen, RouteKind, RouteSeen, ServiceSeen, World,
+    ActionSeen, ComponentSeen, HooksSeen, Look, ReplicaSetSeen, RolloutSeen, RouteKind, RouteSeen, ServiceSeen, World,
 };
 
 use super::context::Context;
@@ -46,6 +46,7 @@ pub fn observe(context: &Context, key: &Key, epoch: i64) -> Option<Observed> {
         })
         .collect();
     desk.names = names;
+    let hooks = hooks_seen(context, key, &mut desk, &rollout);
     let world = World {
         actions: actions_of(context, key, rollout.status.run.as_ref().map_or(0, |run| run.number)),
         answers: desk.inbox.clone(),
@@ -53,10 +54,26 @@ pub fn observe(context: &Context, key: &Key, epoch: i64) -> Option<Observed> {
         epoch,
         metric_sources: sources_of(context, &key.namespace),
         policy_active: context.policy.is_in_force(),
+        hooks,
         components,
         rollout,
     };
     Some(Observed { world, stored })
+}
+
+fn hooks_seen(context: &Context, key: &Key, desk: &mut Desk, rollout: &RolloutSeen) -> HooksSeen {
+    let hooks = || rollout.status.run.iter().flat_map(|run| &run.hooks);
+    desk.refused_jobs.retain(|name, _| hooks().any(|hook| hook.job == *name));
+    if !context.hooks {
+        return HooksSeen::default();
+    }
+    let jobs = context.stores.jobs.of_rollout(&key.namespace, &key.name);
+    HooksSeen {
+        enabled: true,
+        cron_jobs: desk.cron_jobs.iter().map(|(name, kept)| (name.clone(), kept.get(name))).collect(),
+        jobs: jobs.into_iter().map(|view| (view.seen.at.name.clone(), view.seen)).collect(),
+        refused: desk.refused_jobs.clone(),
+    }
 }
 
 /// A desk with what was kept for a former Rollout of the name is cleared.

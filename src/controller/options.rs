@@ -30,6 +30,8 @@ pub struct RunOptions {
     pub prometheus: Option<PrometheusFlag>,
     /// What a Rollout with `interception: Auto` gets.
     pub interception: Interception,
+    /// Whether hooks are run, which needs rights on Jobs and CronJobs.
+    pub hooks: bool,
     /// Rollouts that are worked on at the same time, at least 1.
     pub concurrency: usize,
     /// The operator's own metrics.

@@ -120,6 +120,7 @@ fn set_up(options: &RunOptions, standing: watch::Receiver<Standing>, core: &mut 
         health: options.health.clone(),
         standing,
         interception: options.interception,
+        hooks: options.hooks,
         decide,
     }
 }

@@ -55,6 +55,7 @@ impl Stage {
             health: Health::new(),
             standing: seen,
             interception: Interception::Auto,
+            hooks: true,
             decide,
         };
         put(&context.stores.rollouts, rollout("10", Value::Null));

@@ -37,6 +37,11 @@ pub fn start(context: &Arc<Context>, namespace: Option<&str>, tasks: &mut JoinSe
     watch(context, scope(""), &stores.grpc_routes, tasks, |context, change| {
         wake_naming(context, &change.namespace, Named::Route(RouteKind::Grpc, change.name));
     });
+    if context.hooks {
+        watch(context, scope(ROLLOUT_LABEL), &stores.jobs, tasks, wake_owner);
+    } else {
+        stores.jobs.set_absent();
+    }
     if namespace.is_none() {
         watch(context, scope(""), &stores.sources, tasks, |context, _| context.source_changed.notify_one());
     }

@@ -5,7 +5,7 @@ use crate::api::{ActionKind, Outcome, RolloutActionSpec, RunIntent, Stage};
 use super::judges::steps;
 use super::plan::Reason;
 use super::turn::{RECORD_MAX, Turn, goes_forward, takes_part};
-use super::{evidence, release};
+use super::{evidence, hooks, release};
 
 /// Takes every action that speaks of the present run and was not taken yet, oldest first.
 pub(super) fn take(turn: &mut Turn<'_>) {
@@ -65,6 +65,12 @@ fn in_words(action: &RolloutActionSpec) -> String {
 fn obey(turn: &mut Turn<'_>, action: &RolloutActionSpec) -> Result<(), &'static str> {
     if action.action == ActionKind::Retry {
         return retry(turn);
+    }
+    if action.action == ActionKind::Promote && turn.intent().is_some() && hooks::set_aside(turn) {
+        go_on_after_pause(turn);
+        if !action.full || turn.intent() != Some(RunIntent::Release) {
+            return Ok(());
+        }
     }
     match turn.intent() {
         None => return Err("the run has ended"),

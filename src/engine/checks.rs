@@ -6,11 +6,12 @@ use crate::api::names::POD_TEMPLATE_HASH;
 use crate::api::{Component, Traffic};
 
 use super::evidence::gates_of;
+use super::hooks::Flaw;
 use super::plan::Inquiry;
 use super::route::Backends;
 use super::turn::{Part, Turn};
 use super::world::{DeploymentSeen, Look, ServiceSeen};
-use super::{order, query};
+use super::{hooks, order, query};
 
 /// What a check came to.
 pub(super) enum Checked {
@@ -53,6 +54,10 @@ fn check_all(turn: &Turn<'_>, part: &Part<'_>, component: &Component, is_new: bo
         );
         return problem(&format!("components[{}].dependsOn", circle[0]), &says);
     }
+    hooks::check(turn).map_err(|flaw| match flaw {
+        Flaw::Look(inquiry) => Stop::Look(inquiry),
+        Flaw::Problem(field, says) => Stop::Problem(format!("spec.{field}: {says}")),
+    })?;
     check_gates(turn, part)?;
     let field = format!("components[{}]", part.name);
     let deployment = check_deployment(turn, part, &field)?;

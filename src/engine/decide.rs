@@ -7,7 +7,7 @@ use crate::api::RunIntent;
 use super::plan::{Plan, Write};
 use super::turn::Turn;
 use super::world::World;
-use super::{actions, adoption, letting_go, release, rest, rollback};
+use super::{actions, adoption, hooks, letting_go, release, rest, rollback};
 
 /// Decides what to do about one Rollout. `now` is the wall clock, in whole milliseconds.
 ///
@@ -44,6 +44,7 @@ pub fn decide(world: &World, now: Timestamp) -> Plan {
 /// Brings the run that is on one step further. A release that turns back or comes to its end takes the first step of
 /// what follows in the same decision: that is what makes a rollback instant.
 pub(super) fn advance(turn: &mut Turn<'_>) {
+    hooks::follow(turn);
     if turn.intent() == Some(RunIntent::Release) {
         release::advance(turn);
     }

@@ -1,18 +1,22 @@
 //! The end of a run: its record first, then the mark in the status.
 
 use crate::api::{
-    ComponentRecord, ComponentStatus, Outcome, ReleasedComponent, RolloutRunStatus, RunStatus, Stage,
+    ComponentRecord, ComponentStatus, HookPoint, Outcome, ReleasedComponent, RolloutRunStatus, RunStatus, Stage,
     TimelineEntry,
 };
 
 use super::plan::{Reason, Write};
 use super::rest::run_name;
 use super::turn::{TIMELINE_MAX, Turn, clip};
+use super::hooks::{self, Hooked};
 use super::{adoption, rollback};
 
-/// Ends the run that is on, once its record holds how it went. A crash in between writes the record once more.
+/// Ends the run that is on, once its last hooks are done and its record holds how it went. A crash in between writes the record once more.
 pub(super) fn end(turn: &mut Turn<'_>) {
     let now = turn.now;
+    if let Hooked::Under(_) = hooks::run_at(turn, HookPoint::AfterRun, "", "") {
+        return;
+    }
     let Some(run) = turn.run_on() else { return };
     let outcome = run.ends_as.unwrap_or(Outcome::RolledBack);
     if !run.recorded {
@@ -49,12 +53,17 @@ fn in_words(run: &RunStatus, outcome: Outcome) -> (Reason, String) {
     }
 }
 
-fn record(turn: &mut Turn<'_>, outcome: Outcome) {
-    let Some(run) = turn.run() else { return };
+/// What the run releases.
+pub(super) fn released(turn: &Turn<'_>) -> Vec<ReleasedComponent> {
     let released = turn.status.components.iter().filter_map(|c| {
         let (stable, canary) = (c.stable.clone()?, c.canary.clone()?);
         Some(ReleasedComponent { name: c.name.clone(), workload: c.workload.clone(), stable, canary })
     });
+    released.collect()
+}
+
+fn record(turn: &mut Turn<'_>, outcome: Outcome) {
+    let Some(run) = turn.run() else { return };
     // The record is stored before the end is told: it has the last entry already.
     let (event, words) = in_words(run, outcome);
     let last = TimelineEntry {
@@ -88,7 +97,7 @@ fn record(turn: &mut Turn<'_>, outcome: Outcome) {
         name: run_name(&turn.world.rollout.at.name, run.number),
         number: run.number,
         started_at: run.started_at,
-        components: released.collect(),
+        components: released(turn),
         status: Box::new(status),
     };
     turn.write(write);

@@ -1,7 +1,8 @@
 //! Partial rollback: a failing component goes back with everything that depends on it, while the others go on.
 
-use crate::api::{ComponentStatus, Outcome, Stage};
+use crate::api::{ComponentStatus, HookPoint, Outcome, Stage};
 
+use super::hooks::{self, Hooked};
 use super::order::closure;
 use super::plan::Reason;
 use super::rollback;
@@ -41,7 +42,7 @@ pub(super) fn take_back(turn: &mut Turn<'_>, failures: &[Failure]) {
             .map_or_else(|| format!("it depends on {}: {}", first.component, first.why), |it| it.why.clone());
         component.failure = clip(&why, 512);
         taken.push(part.name.clone());
-        leave(turn, component);
+        leave(turn, component, part);
     });
     for failure in failures {
         let others: Vec<&str> =
@@ -54,9 +55,9 @@ pub(super) fn take_back(turn: &mut Turn<'_>, failures: &[Failure]) {
 }
 
 /// The component turns back. One that has not begun has nothing to hand back.
-fn leave(turn: &Turn<'_>, component: &mut ComponentStatus) {
+fn leave(turn: &Turn<'_>, component: &mut ComponentStatus, part: &Part<'_>) {
     let stage = if component.stage == Stage::Waiting { Stage::TakenBack } else { Stage::RollingBack };
-    rollback::turn_back(component, turn.now);
+    rollback::turn_back(component, part, turn.now);
     enter(component, stage, turn.now);
 }
 
@@ -71,8 +72,28 @@ pub(super) fn go_on(turn: &mut Turn<'_>, component: &mut ComponentStatus, part: 
                 turn.wake(turn.now);
             }
         }
-        Stage::TakenBack => rollback::keep_back(turn, component, part),
+        Stage::TakenBack => {
+            rollback::keep_back(turn, component, part);
+            is_past_hooks(turn, component);
+        }
         _ => {}
+    }
+}
+
+/// Whether what has to be done for a component that is back is done.
+pub(super) fn is_past_hooks(turn: &mut Turn<'_>, component: &mut ComponentStatus) -> bool {
+    if !hooks::has_come_back(component) {
+        return true;
+    }
+    match hooks::run_at(turn, HookPoint::OnPartialRollback, &component.name.clone(), "") {
+        Hooked::Done => {
+            component.message.clear();
+            true
+        }
+        Hooked::Under(words) => {
+            component.message = words;
+            false
+        }
     }
 }
 

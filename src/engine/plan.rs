@@ -162,6 +162,31 @@ pub enum Write {
         /// How it went.
         status: Box<RolloutRunStatus>,
     },
+    /// Create the Job of one attempt of a hook from the template of its CronJob, owned by the record of the run (which is
+    /// created first if it is not there). One that the API server refuses appears in the World as refused.
+    CreateJob {
+        /// Its name.
+        name: String,
+        /// The component; empty for the whole run.
+        component: String,
+        /// The CronJob; its uid must still be this one.
+        cron_job: Seen,
+        /// What every container gets as environment.
+        environment: Vec<(&'static str, String)>,
+        /// Name of the record of the run.
+        run: String,
+        /// Number of the run.
+        number: i64,
+        /// When the run started.
+        started_at: Timestamp,
+        /// What is released.
+        components: Vec<ReleasedComponent>,
+    },
+    /// Delete a Job; it goes when its pods are gone (foreground propagation).
+    DeleteJob {
+        /// The Job.
+        job: Seen,
+    },
     /// Delete the record of an old run.
     DeleteRun {
         /// Its name.
@@ -183,12 +208,14 @@ impl Write {
             | Write::UnlabelReplicaSet { replica_set } => replica_set,
             Write::PinService { service, .. } | Write::DeleteService { service } => service,
             Write::SetBackends { route, .. } => route,
+            Write::DeleteJob { job } => job,
             Write::AddFinalizer
             | Write::RemoveFinalizer
             | Write::CreateReplicaSet { .. }
             | Write::CreateCanaryService { .. }
             | Write::CreateRun { .. }
             | Write::RecordRun { .. }
+            | Write::CreateJob { .. }
             | Write::DeleteRun { .. } => return None,
         };
         Some(&seen.uid)
@@ -208,6 +235,8 @@ pub enum Inquiry {
     CanaryService(String),
     /// `LIST` the pods that the component's Service selects, and name one that the Deployment does not select.
     ForeignPod(String),
+    /// `GET` the CronJob of this name.
+    CronJob(String),
 }
 
 /// A query that is due.
@@ -283,6 +312,10 @@ pub enum Reason {
     ProgressDeadlineExceeded,
     /// The Rollout let go of its workloads.
     HandedBack,
+    /// A hook has done its work.
+    HookSucceeded,
+    /// An attempt of a hook failed.
+    HookFailed,
 }
 
 impl Reason {
@@ -312,6 +345,8 @@ impl Reason {
             Reason::Recovered => "Recovered",
             Reason::ProgressDeadlineExceeded => "ProgressDeadlineExceeded",
             Reason::HandedBack => "HandedBack",
+            Reason::HookSucceeded => "HookSucceeded",
+            Reason::HookFailed => "HookFailed",
         }
     }
 
@@ -331,6 +366,7 @@ impl Reason {
                 | Reason::NotIntercepted
                 | Reason::Stalled
                 | Reason::ProgressDeadlineExceeded
+                | Reason::HookFailed
         )
     }
 }

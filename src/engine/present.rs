@@ -8,7 +8,7 @@ use crate::api::{ComponentStatus, NextAction, Outcome, Phase, RolloutState, RunI
 
 use super::judges::{Judge, judges};
 use super::turn::{Turn, after, clip, goes_forward, takes_part};
-use super::{degraded, evidence, partial, plan::Reason};
+use super::{degraded, evidence, hooks, partial, plan::Reason};
 
 /// Words the status of a decision.
 pub(super) fn word(turn: &mut Turn<'_>) {
@@ -67,9 +67,11 @@ fn state_of_release(turn: &Turn<'_>) -> RolloutState {
         RolloutState::RollingBack
     } else if degraded::is_on(turn) {
         RolloutState::DegradedMode
-    } else if taking_part().any(|component| is_held(turn, component)) {
+    } else if hooks::held(turn).is_some() || taking_part().any(|component| is_held(turn, component)) {
         RolloutState::Held
-    } else if taking_part().any(|c| matches!(c.stage, Stage::Preparing | Stage::Raising)) {
+    } else if taking_part().any(|c| matches!(c.stage, Stage::Preparing | Stage::Raising))
+        || (hooks::under_way(turn).is_some() && !taking_part().any(|c| c.stage == Stage::Baking))
+    {
         RolloutState::Progressing
     } else {
         RolloutState::Baking
@@ -88,7 +90,23 @@ fn judge_of<'w>(turn: &Turn<'w>, component: &ComponentStatus, name: &str) -> Opt
     judges(&turn.world.rollout.spec, &component.name).into_iter().find(|judge| judge.name == name)
 }
 
+/// Why the Rollout is there; a hook that is waited for comes first.
 fn message_of(turn: &Turn<'_>, state: RolloutState) -> String {
+    let hook = match state {
+        RolloutState::Held => hooks::held(turn),
+        RolloutState::Progressing | RolloutState::RollingBack | RolloutState::Promoting => {
+            hooks::held(turn).or_else(|| hooks::under_way(turn))
+        }
+        _ => None,
+    };
+    match hook {
+        None => words_of(turn, state),
+        Some(hook) if state == RolloutState::RollingBack => format!("{hook}. {}", words_of(turn, state)),
+        Some(hook) => hook,
+    }
+}
+
+fn words_of(turn: &Turn<'_>, state: RolloutState) -> String {
     let run = turn.run();
     let reason = run.map(|run| run.reason.clone()).unwrap_or_default();
     match state {
@@ -186,6 +204,12 @@ fn next_action(
         RolloutState::DegradedMode => ("set the features back when the gates pass again".to_owned(), None),
         RolloutState::Promoting => ("complete the run".to_owned(), None),
         RolloutState::Idle | RolloutState::Completed => return None,
+        RolloutState::Held if hooks::held(turn).is_some() => {
+            ("go on when the hook succeeds; promote to go on without it".to_owned(), None)
+        }
+        RolloutState::Progressing if hooks::under_way(turn).is_some() => {
+            ("go on when the hook has succeeded".to_owned(), None)
+        }
         RolloutState::Held => (format!("go on when {} again", blocked_by(turn, leading?)), None),
         RolloutState::Progressing => {
             let (_, phase) = phase_of(turn, leading?)?;

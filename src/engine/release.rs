@@ -68,7 +68,8 @@ fn end_release(turn: &mut Turn<'_>) {
         is_any |= goes_forward(component) || matches!(component.stage, Stage::Adopting | Stage::Adopted);
         is_over &= match component.stage {
             Stage::Baked => !is_kept_back(turn, component, part) && is_past_hooks(turn, component, part),
-            Stage::Adopted | Stage::TakenBack => true,
+            Stage::Adopted => true,
+            Stage::TakenBack => partial::is_past_hooks(turn, component),
             _ => !takes_part(component),
         };
     });
@@ -262,8 +263,8 @@ fn prepare(
     let weight = Weight::clamped(phase.traffic);
     let size = borrow::size_for(part, deployment, weight.max(Weight::clamped(component.target_weight)));
     let is_kept_back = is_kept_back(turn, component, part);
-    if is_kept_back && part.is_by_pods() {
-        // More pods would be a greater share.
+    // More pods would be a greater share.
+    if part.is_by_pods() && (is_kept_back || !may_raise(turn, component, part, phase)) {
         return;
     }
     let set = borrow::ensure_set(turn, component, part, size);
@@ -272,9 +273,7 @@ fn prepare(
     }
     match set {
         SetState::Ready if is_kept_back => {}
-        SetState::Ready
-            if !is_past_hooks(turn, component, part)
-                || !is_before_phase_done(turn, component, part, phase) => {}
+        SetState::Ready if !may_raise(turn, component, part, phase) => {}
         SetState::Ready if component.target_weight == 0 && !borrow::has_settled(turn, component, part) => {
             "the gateway learns of the canary's pods".clone_into(&mut component.message);
         }
@@ -299,13 +298,16 @@ fn prepare(
     }
 }
 
-/// Whether what has to be done before the raise to `phase` is done.
-fn is_before_phase_done(
+/// Whether what has to be done after the last phase and before the raise to `phase` is done.
+fn may_raise(
     turn: &mut Turn<'_>,
     component: &mut ComponentStatus,
     part: &Part<'_>,
     phase: &Phase,
 ) -> bool {
+    if !is_past_hooks(turn, component, part) {
+        return false;
+    }
     match hooks::run_at(turn, HookPoint::BeforePhase, &part.name, &phase.name) {
         Hooked::Done => true,
         Hooked::Under(words) => {
@@ -565,9 +567,10 @@ pub(super) fn leave_phase(
     enter(component, if is_last { Stage::Baked } else { Stage::Preparing }, turn.now);
 }
 
-/// Rolls back when the present stage has lasted longer than the progress deadline. A pause stops that clock.
+/// Rolls back when the present stage has lasted longer than the progress deadline. A pause and a hook stop that clock.
 fn give_up_late(turn: &mut Turn<'_>, component: &ComponentStatus, part: &Part<'_>) {
-    let Some(since) = component.since.filter(|_| !turn.is_paused()) else { return };
+    let is_kept = turn.is_paused() || hooks::keep_waiting(turn, &part.name);
+    let Some(since) = component.since.filter(|_| !is_kept) else { return };
     let deadline = after(since, turn.world.rollout.spec.progress_deadline);
     if turn.now < deadline {
         return turn.wake(deadline);

@@ -10,6 +10,7 @@ use super::order::wait_for_dependents;
 use super::plan::{Inquiry, Write};
 use super::turn::{Part, Turn, after, enter, goes_forward};
 use super::world::{DeploymentSeen, Look, ReplicaSetSeen};
+use super::hooks::{self, Hooked};
 use super::{Weight, adoption, ending, rest};
 
 /// One step of every component towards stable.
@@ -19,7 +20,7 @@ pub(super) fn advance(turn: &mut Turn<'_>) {
         let is_ours_no_more =
             component.stage == Stage::Adopting && adoption::is_released(turn, component, part);
         if goes_forward(component) || (component.stage == Stage::Adopting && !is_ours_no_more) {
-            turn_back(component, now);
+            turn_back(component, part, now);
             enter(component, Stage::RollingBack, now);
         }
     });
@@ -42,7 +43,10 @@ pub(super) fn advance(turn: &mut Turn<'_>) {
             _ => true,
         }
     });
-    if !is_done || turn.has_writes() {
+    let mut is_back = true;
+    turn.for_each(|turn, component, part| is_back &= is_left_alone(turn, component, part));
+    let hooked = hooks::after_rollback(turn, is_back);
+    if !is_done || turn.has_writes() || hooked != Hooked::Done {
         return;
     }
     let is_partly = turn.status.components.iter().any(|c| c.stage == Stage::Adopted);
@@ -52,8 +56,26 @@ pub(super) fn advance(turn: &mut Turn<'_>) {
     ending::end(turn);
 }
 
+/// Whether no caller reaches the canary any more, and requests under way are over. The pods may still be ending.
+fn is_left_alone(turn: &mut Turn<'_>, component: &ComponentStatus, part: &Part<'_>) -> bool {
+    if component.stage != Stage::RollingBack {
+        return true;
+    }
+    match borrow::canary_set(component, part) {
+        Some(set) => set.deleting && !part.is_by_pods(),
+        None => {
+            borrow::weight_in_force(turn, component, part).is_some_and(Weight::is_zero)
+                || borrow::is_overdue(turn, component)
+        }
+    }
+}
+
 /// What is kept of a way forward that ends here.
-pub(super) fn turn_back(component: &mut ComponentStatus, now: Timestamp) {
+pub(super) fn turn_back(component: &mut ComponentStatus, part: &Part<'_>, now: Timestamp) {
+    if borrow::canary_set(component, part).is_some() {
+        // Its size may not have been stored; that there was one must not be forgotten.
+        component.canary_replicas = component.canary_replicas.max(1);
+    }
     component.target_weight = 0;
     component.drain_until = None;
     component.message.clear();

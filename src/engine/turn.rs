@@ -30,6 +30,8 @@ pub(super) struct Turn<'w> {
     pub is_checked: bool,
     references: BTreeMap<String, References>,
     writes: Vec<Write>,
+    /// Writes on Jobs. They come last: what keeps traffic where it belongs never waits for one of them.
+    job_writes: Vec<Write>,
     touched: BTreeSet<String>,
     measure: Vec<Measurement>,
     look: BTreeSet<Inquiry>,
@@ -63,6 +65,7 @@ impl<'w> Turn<'w> {
             is_checked: true,
             references: references(&world.rollout.spec, &world.rollout.status),
             writes: Vec::new(),
+            job_writes: Vec::new(),
             touched: BTreeSet::new(),
             measure: Vec::new(),
             look: BTreeSet::new(),
@@ -96,6 +99,10 @@ impl<'w> Turn<'w> {
                 heal(&mut gate.sampled_at);
                 heal(&mut gate.no_data_since);
             }
+        }
+        for hook in self.status.run.iter_mut().flat_map(|run| &mut run.hooks) {
+            heal(&mut hook.since);
+            heal(&mut hook.started_at);
         }
     }
 
@@ -158,6 +165,11 @@ impl<'w> Turn<'w> {
             Some(uid) if !self.touched.insert(uid.to_owned()) => self.wake(self.now),
             _ => self.writes.push(write),
         }
+    }
+
+    /// Adds a write on a Job of a hook, after all others.
+    pub fn write_job(&mut self, write: Write) {
+        self.job_writes.push(write);
     }
 
     pub fn measure(&mut self, measurement: Measurement) {
@@ -225,6 +237,7 @@ impl<'w> Turn<'w> {
         // Nothing that was planned on the way forward may still be done.
         self.writes.clear();
         self.touched.clear();
+        self.job_writes.retain(|write| !matches!(write, Write::CreateJob { .. }));
         self.happen(component, reason, why.to_owned());
     }
 
@@ -255,6 +268,9 @@ impl<'w> Turn<'w> {
             write => write.object_uid().is_none_or(|uid| !uids.iter().any(|own| *own == uid)),
         });
         self.touched.retain(|uid| !uids.contains(uid));
+        let is_create =
+            |write: &Write| matches!(write, Write::CreateJob { component, .. } if *component == part.name);
+        self.job_writes.retain(|write| !is_create(write));
     }
 
     /// Canary pods that this decision has granted a component.
@@ -300,6 +316,7 @@ impl<'w> Turn<'w> {
     /// Words the status and closes the decision.
     pub fn finish(mut self) -> Plan {
         present::word(&mut self);
+        self.writes.append(&mut self.job_writes);
         let before = &self.world.rollout.status;
         // An intent is stored before its writes, whatever else could wait.
         let is_held_back = self.holds_back && self.writes.is_empty();

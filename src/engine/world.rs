@@ -26,6 +26,56 @@ pub struct World {
     pub metric_sources: BTreeSet<String>,
     /// Whether the admission policy that pauses changed Deployments is served and bound.
     pub policy_active: bool,
+    /// What hooks are made of.
+    pub hooks: HooksSeen,
+}
+
+/// What hooks are made of.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct HooksSeen {
+    /// Whether this controller runs hooks at all; without, it sees no Jobs.
+    pub enabled: bool,
+    /// CronJobs that were looked at, by name.
+    pub cron_jobs: BTreeMap<String, Look<CronJobSeen>>,
+    /// Jobs that carry our label with this Rollout's name, by name.
+    pub jobs: BTreeMap<String, JobSeen>,
+    /// Jobs that the API server refused to create, by name, with its words.
+    pub refused: BTreeMap<String, String>,
+}
+
+/// A CronJob.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct CronJobSeen {
+    /// Identity and version.
+    pub at: Seen,
+    /// `spec.suspend`.
+    pub suspended: bool,
+}
+
+/// A Job.
+#[derive(Clone, Debug, PartialEq)]
+pub struct JobSeen {
+    /// Identity and version.
+    pub at: Seen,
+    /// Whether it is being deleted.
+    pub deleting: bool,
+    /// Value of the label `palier.dev/run`; 0 if it has none.
+    pub run: i64,
+    /// When it was created.
+    pub created_at: Timestamp,
+    /// What its conditions say.
+    pub state: JobState,
+}
+
+/// How far a Job is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum JobState {
+    /// Neither of the others; its pods may not have started either.
+    Running,
+    /// The condition `Complete`.
+    Complete,
+    /// The condition `Failed`, with its message.
+    Failed(String),
 }
 
 /// The Rollout itself.

@@ -99,6 +99,8 @@ pub enum WriteKind {
     HttpRoute,
     /// A GRPCRoute.
     GrpcRoute,
+    /// A Job.
+    Job,
     /// An Event.
     Event,
     /// The Lease of the leader.
@@ -336,6 +338,7 @@ impl WriteKind {
             WriteKind::Service => "service",
             WriteKind::HttpRoute => "http_route",
             WriteKind::GrpcRoute => "grpc_route",
+            WriteKind::Job => "job",
             WriteKind::Event => "event",
             WriteKind::Lease => "lease",
         }

@@ -16,6 +16,7 @@ use crate::engine::world::{
 use crate::engine::{Inquiry, Write};
 
 use super::deployments::{Deployment, ReplicaSet};
+use super::jobs::Jobs;
 
 /// A write that the API server refuses: another version, another object, none, or one too many.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -103,6 +104,8 @@ pub struct Cluster {
     pub foreign_pods: BTreeMap<String, String>,
     /// Metric sources that may be asked.
     pub metric_sources: BTreeSet<String>,
+    /// CronJobs and Jobs.
+    pub jobs: Jobs,
     /// Writes accepted so far.
     pub write_count: u64,
     version: u64,
@@ -140,6 +143,7 @@ impl Cluster {
             claimed_by: BTreeMap::new(),
             foreign_pods: BTreeMap::new(),
             metric_sources: BTreeSet::from(["default".to_owned()]),
+            jobs: Jobs::default(),
             write_count: 0,
             version: 1,
             next_uid: 1,
@@ -167,6 +171,7 @@ impl Cluster {
     /// Lets the controllers of the cluster do what is due: Deployments, ReplicaSets, endpoints, the gateway.
     pub fn settle(&mut self) {
         super::deployments::settle(self);
+        super::jobs::settle(self);
         let (now, accepts, refuses) = (self.now, self.gateway_accepts, self.gateway_refuses.clone());
         let (accept_at, act_at) =
             (self.gateway_lag, self.gateway_lag.as_signed() + self.gateway_lag.as_signed());
@@ -201,7 +206,7 @@ impl Cluster {
             self.routes.values().filter(|route| self.gateway_accepts && route.in_effect != route.backends);
         let routes =
             routes.filter_map(|route| route.changed_at).flat_map(|at| [later(at, 1), later(at, 2)]).flatten();
-        pods.chain(routes).filter(|at| *at > self.now).min()
+        pods.chain(routes).chain(self.jobs.next_changes()).filter(|at| *at > self.now).min()
     }
 
     /// Now and `span` more.
@@ -279,7 +284,12 @@ impl Cluster {
             };
             (name, seen)
         });
+        let cron_jobs = looked.iter().filter_map(|inquiry| match inquiry {
+            Inquiry::CronJob(name) => Some(name),
+            _ => None,
+        });
         World {
+            hooks: self.jobs.seen(cron_jobs),
             rollout: RolloutSeen {
                 namespace: "shop".to_owned(),
                 at: Seen {

@@ -81,6 +81,7 @@ impl<R: Into<Reply>, F: FnMut(&Measurement, Timestamp) -> R> Drive<F> {
     /// Forgets all but what is stored, as a crash does.
     pub fn crash(&mut self) {
         self.working = self.cluster.status.clone();
+        self.cluster.jobs.refused.clear();
         self.looked.clear();
         self.answers.clear();
         self.asked.clear();

@@ -7,7 +7,9 @@ pub mod cluster;
 pub mod deployments;
 pub mod drive;
 mod events;
+pub mod jobs;
 mod writes;
 
 pub use cluster::{Cluster, Conflict};
 pub use drive::{Drive, Reply, Stop};
+pub use jobs::Fate;

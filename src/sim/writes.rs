@@ -86,6 +86,7 @@ pub(super) fn apply(cluster: &mut Cluster, write: &Write) -> Result<(), Conflict
             found.change();
             found.at.resource_version = version;
         }
+        Write::CreateJob { .. } | Write::DeleteJob { .. } => super::jobs::apply(cluster, write)?,
         Write::CreateRun { name, .. } => {
             cluster.runs.entry(name.clone()).or_insert(None);
         }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::row::{Row, View};
 use super::store::{Change, Store};
 use super::views::{
-    ActionView, DeploymentView, GrpcRouteView, HttpRouteView, MetricSourceView, ReplicaSetView, RolloutView,
+    ActionView, DeploymentView, GrpcRouteView, HttpRouteView, JobView, MetricSourceView, ReplicaSetView, RolloutView,
     ServiceView, SliceView,
 };
 use super::writes::{Effect, Now};
@@ -27,6 +27,8 @@ pub struct Stores {
     pub services: Arc<Store<ServiceView>>,
     /// EndpointSlices with our label.
     pub slices: Arc<Store<SliceView>>,
+    /// Jobs with our label.
+    pub jobs: Arc<Store<JobView>>,
     /// All HTTPRoutes.
     pub http_routes: Arc<Store<HttpRouteView>>,
     /// All GRPCRoutes.
@@ -43,6 +45,7 @@ impl Stores {
             && self.replica_sets.is_synced()
             && self.services.is_synced()
             && self.slices.is_synced()
+            && self.jobs.is_synced()
             && self.http_routes.is_synced()
             && self.grpc_routes.is_synced()
     }
@@ -56,7 +59,8 @@ impl Stores {
             Effect::Service(now) => take(&self.services, namespace, now),
             Effect::HttpRoute(now) => take(&self.http_routes, namespace, now),
             Effect::GrpcRoute(now) => take(&self.grpc_routes, namespace, now),
-            Effect::Run(_) => None,
+            Effect::Job(now) => take(&self.jobs, namespace, now),
+            Effect::Run(_) | Effect::CronJob(_) | Effect::JobRefused { .. } => None,
         }
     }
 }

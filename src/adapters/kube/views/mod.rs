@@ -1,5 +1,6 @@
 //! What is kept of each kind that is watched.
 
+pub mod jobs;
 pub mod palier;
 pub mod routes;
 pub mod services;
@@ -9,6 +10,7 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
+pub use jobs::{CronJobView, JobView};
 pub use palier::{ActionView, MetricSourceView, RolloutView, RunView};
 pub use routes::{GrpcRouteView, HttpRouteView};
 pub use services::{ServiceView, SliceView};

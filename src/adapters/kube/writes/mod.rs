@@ -1,6 +1,7 @@
 //! The writes of a plan as requests: each is refused by the API server unless the object is still the one that was
 //! looked at.
 
+mod job;
 mod replica_set;
 mod rollout;
 mod route;
@@ -13,7 +14,8 @@ use kube::api::PropagationPolicy;
 use super::call::{CallError, Cluster, Deleted, Path};
 use super::row::{Row, View};
 use super::views::{
-    DeploymentView, GrpcRouteView, HttpRouteView, ReplicaSetView, RolloutView, RunView, ServiceView,
+    CronJobView, DeploymentView, GrpcRouteView, HttpRouteView, JobView, ReplicaSetView, RolloutView, RunView,
+    ServiceView,
 };
 use crate::engine::Write;
 use crate::engine::world::{RolloutSeen, RouteKind, Seen};
@@ -51,6 +53,17 @@ pub enum Effect {
     GrpcRoute(Now<GrpcRouteView>),
     /// On the record of a run.
     Run(Now<RunView>),
+    /// On a Job.
+    Job(Now<JobView>),
+    /// On a CronJob, which is only read.
+    CronJob(Now<CronJobView>),
+    /// The API server refuses to create a Job.
+    JobRefused {
+        /// Its name.
+        name: String,
+        /// The server's words.
+        why: String,
+    },
 }
 
 /// The Rollout that a write is done for.
@@ -139,6 +152,14 @@ pub async fn perform(cluster: &Cluster, subject: Subject<'_>, write: &Write) -> 
             run::record(cluster, subject, &record, status).await
         }
         Write::DeleteRun { name } => run::delete(cluster, subject, name).await,
+        Write::CreateJob { name, component, cron_job, environment, run, number, started_at, components } => {
+            let record = run::Record { name: run, number: *number, started_at: *started_at, components };
+            let wanted = job::Wanted { name, component, cron_job, environment, run: record };
+            job::create(cluster, subject, &wanted).await
+        }
+        Write::DeleteJob { job } => {
+            delete(cluster, subject, job, PropagationPolicy::Foreground).await.map(Effect::Job)
+        }
     }
 }
 
@@ -190,6 +211,17 @@ pub async fn look_at_target(
         Write::CreateRun { name, .. } | Write::RecordRun { name, .. } | Write::DeleteRun { name } => {
             now(cluster, namespace, name).await.map(Effect::Run)
         }
+        // Without the Job it is its CronJob that has changed.
+        Write::CreateJob { name, cron_job, .. } => {
+            match cluster.get(&Path::of::<JobView>(namespace, name)).await {
+                Ok(row) => Ok(Effect::Job(Now::Is(row))),
+                Err(CallError::NotFound(_)) => {
+                    now(cluster, namespace, &cron_job.name).await.map(Effect::CronJob)
+                }
+                Err(error) => Err(error),
+            }
+        }
+        Write::DeleteJob { job } => now(cluster, namespace, &job.name).await.map(Effect::Job),
     }
 }
 
