@@ -7,7 +7,8 @@ use crate::adapters::kube::views::services::replica_set_of;
 use crate::api::Interception;
 use crate::engine::references::{References, references};
 use crate::engine::world::{
-    ActionSeen, ComponentSeen, HooksSeen, Look, ReplicaSetSeen, RolloutSeen, RouteKind, RouteSeen, ServiceSeen, World,
+    ActionSeen, ComponentSeen, HooksSeen, Look, ReplicaSetSeen, RolloutSeen, RouteKind, RouteSeen,
+    ServiceSeen, World,
 };
 
 use super::context::Context;

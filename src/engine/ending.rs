@@ -1,14 +1,14 @@
 //! The end of a run: its record first, then the mark in the status.
 
 use crate::api::{
-    ComponentRecord, ComponentStatus, HookPoint, Outcome, ReleasedComponent, RolloutRunStatus, RunStatus, Stage,
-    TimelineEntry,
+    ComponentRecord, ComponentStatus, HookPoint, Outcome, ReleasedComponent, RolloutRunStatus, RunStatus,
+    Stage, TimelineEntry,
 };
 
+use super::hooks::{self, Hooked};
 use super::plan::{Reason, Write};
 use super::rest::run_name;
 use super::turn::{TIMELINE_MAX, Turn, clip};
-use super::hooks::{self, Hooked};
 use super::{adoption, rollback};
 
 /// Ends the run that is on, once its last hooks are done and its record holds how it went. A crash in between writes the record once more.

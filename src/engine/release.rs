@@ -299,12 +299,7 @@ fn prepare(
 }
 
 /// Whether what has to be done after the last phase and before the raise to `phase` is done.
-fn may_raise(
-    turn: &mut Turn<'_>,
-    component: &mut ComponentStatus,
-    part: &Part<'_>,
-    phase: &Phase,
-) -> bool {
+fn may_raise(turn: &mut Turn<'_>, component: &mut ComponentStatus, part: &Part<'_>, phase: &Phase) -> bool {
     if !is_past_hooks(turn, component, part) {
         return false;
     }

@@ -6,11 +6,11 @@ use crate::api::{ComponentStatus, Outcome, Stage};
 
 use super::adoption::{is_drained, remove_canary_service};
 use super::borrow::{self, Pin, RoutesState};
+use super::hooks::{self, Hooked};
 use super::order::wait_for_dependents;
 use super::plan::{Inquiry, Write};
 use super::turn::{Part, Turn, after, enter, goes_forward};
 use super::world::{DeploymentSeen, Look, ReplicaSetSeen};
-use super::hooks::{self, Hooked};
 use super::{Weight, adoption, ending, rest};
 
 /// One step of every component towards stable.

@@ -115,9 +115,7 @@ impl Cluster {
     pub fn add_cron_job(&mut self, name: &str, fates: &[Fate]) {
         let at = self.fresh(name);
         self.jobs.enabled = true;
-        self.jobs
-            .cron_jobs
-            .insert(name.to_owned(), CronJob { at, suspended: true, fates: fates.to_vec() });
+        self.jobs.cron_jobs.insert(name.to_owned(), CronJob { at, suspended: true, fates: fates.to_vec() });
     }
 
     /// Jobs of a CronJob that were created, in order.
@@ -145,7 +143,9 @@ pub(super) fn settle(cluster: &mut Cluster) {
         (job.due, job.at.resource_version) = (None, version);
         match fate {
             Fate::Succeeds(_) => job.state = JobState::Complete,
-            Fate::Fails(_) => job.state = JobState::Failed("Job has reached the specified backoff limit".into()),
+            Fate::Fails(_) => {
+                job.state = JobState::Failed("Job has reached the specified backoff limit".into())
+            }
             Fate::Vanishes(_) => drop(cluster.jobs.jobs.remove(&name)),
             Fate::Hangs | Fate::IsRefused(_) => {}
         }

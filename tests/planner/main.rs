@@ -5,6 +5,7 @@ mod examples_actions;
 mod examples_cluster;
 mod examples_faults;
 mod examples_gates;
+mod examples_hooks;
 mod examples_parts;
 mod examples_paths;
 mod fixtures;

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use super::row::{Row, View};
 use super::store::{Change, Store};
 use super::views::{
-    ActionView, DeploymentView, GrpcRouteView, HttpRouteView, JobView, MetricSourceView, ReplicaSetView, RolloutView,
-    ServiceView, SliceView,
+    ActionView, DeploymentView, GrpcRouteView, HttpRouteView, JobView, MetricSourceView, ReplicaSetView,
+    RolloutView, ServiceView, SliceView,
 };
 use super::writes::{Effect, Now};
 

@@ -24,7 +24,8 @@ pub(in crate::engine) fn check(turn: &Turn<'_>) -> Result<(), Flaw> {
         return Ok(());
     }
     if !turn.world.hooks.enabled {
-        let says = "this controller does not run hooks: set hooks.enabled in the chart, or take the hooks out";
+        let says =
+            "this controller does not run hooks: set hooks.enabled in the chart, or take the hooks out";
         return Err(Flaw::Problem("hooks".to_owned(), says.to_owned()));
     }
     for hook in &spec.hooks {

@@ -103,7 +103,11 @@ fn watch(turn: &mut Turn<'_>, status: &mut HookStatus, hook: &Hook, job: &JobSee
     match &job.state {
         JobState::Complete => {
             settle(turn, status, HookState::Succeeded, "");
-            turn.happen(&status.component, Reason::HookSucceeded, format!("{} succeeded", words::named(status)));
+            turn.happen(
+                &status.component,
+                Reason::HookSucceeded,
+                format!("{} succeeded", words::named(status)),
+            );
             None
         }
         JobState::Failed(why) if why.is_empty() => fail(turn, status, hook, "its Job failed"),
@@ -193,7 +197,10 @@ fn fail(turn: &mut Turn<'_>, status: &mut HookStatus, hook: &Hook, why: &str) ->
         HookFailure::Hold => {
             let is_first = status.attempt == attempts(hook);
             if is_first || turn.is_news(&status.component, Reason::HookFailed, TELL_EVERY) {
-                tell(turn, "the run waits, and the hook is tried again every 5 minutes; promote to go on without it");
+                tell(
+                    turn,
+                    "the run waits, and the hook is tried again every 5 minutes; promote to go on without it",
+                );
             }
             settle(turn, status, HookState::Retrying, why);
         }
@@ -219,7 +226,8 @@ fn try_again(turn: &mut Turn<'_>, status: &mut HookStatus, hook: &Hook, job: Opt
         return settle(turn, status, HookState::Failed, &status.message.clone());
     }
     if turn.world.rollout.deleting && is_held(hook, status) {
-        let why = format!("{} failed: the Rollout is being deleted and lets go without it", words::named(status));
+        let why =
+            format!("{} failed: the Rollout is being deleted and lets go without it", words::named(status));
         turn.happen(&status.component, Reason::HookFailed, why);
         return settle(turn, status, HookState::Failed, &status.message.clone());
     }

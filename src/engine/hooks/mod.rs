@@ -122,13 +122,14 @@ pub(super) fn after_rollback(turn: &mut Turn<'_>, is_back: bool) -> Hooked {
     Hooked::Done
 }
 
-/// Whether there is anything to put back: canary pods, or a hook that did more than a backup.
+/// Whether there is anything to put back: canary pods, or a hook of the way forward that did more than a
+/// backup.
 fn has_begun(turn: &Turn<'_>) -> bool {
     let Some(run) = turn.run() else { return false };
     let spec = &turn.world.rollout.spec;
     let has_done = |it: &HookStatus| {
         let is_backup = spec.hooks.iter().any(|hook| hook.name == it.name && hook.backup);
-        it.started_at.is_some() && !is_backup
+        is_forward(it.point) && it.started_at.is_some() && !is_backup
     };
     turn.status.components.iter().any(|c| c.canary_replicas > 0) || run.hooks.iter().any(has_done)
 }

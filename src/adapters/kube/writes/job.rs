@@ -42,9 +42,9 @@ pub(super) async fn create(
         return Err(CallError::Conflict(format!("CronJob {}/{}", subject.namespace(), wanted.cron_job.name)));
     }
     match create_from(cluster, subject, &cron_job, wanted).await {
-        Err(error @ (CallError::AlreadyExists(_) | CallError::Refused { .. } | CallError::Forbidden { .. })) => {
-            Ok(Effect::JobRefused { name: wanted.name.to_owned(), why: error.to_string() })
-        }
+        Err(
+            error @ (CallError::AlreadyExists(_) | CallError::Refused { .. } | CallError::Forbidden { .. }),
+        ) => Ok(Effect::JobRefused { name: wanted.name.to_owned(), why: error.to_string() }),
         created => created,
     }
 }
@@ -78,8 +78,9 @@ async fn create_from(
 }
 
 fn job_of(subject: Subject<'_>, cron_job: &Value, owner: &Seen, wanted: &Wanted<'_>) -> Value {
-    let template =
-        |pointer: &str| cron_job.pointer(&format!("/spec/jobTemplate{pointer}")).cloned().unwrap_or(Value::Null);
+    let template = |pointer: &str| {
+        cron_job.pointer(&format!("/spec/jobTemplate{pointer}")).cloned().unwrap_or(Value::Null)
+    };
     let map = |value: Value| if let Value::Object(map) = value { map } else { Map::new() };
     let mut labels = map(template("/metadata/labels"));
     labels.insert(ROLLOUT_LABEL.to_owned(), subject.rollout.at.name.clone().into());
