@@ -17,6 +17,7 @@ pub fn cases() -> Vec<(String, Body)> {
     vec![
         case("author_needs_each_object", each_object),
         case("author_by_name_up_to_the_limit", by_name),
+        case("author_of_hooks_needs_to_create_jobs", hooks),
         case("author_may_add_labels_and_finalizers", only_the_spec),
         case("status_is_written_by_the_controller_only", status_writer),
         case("policies_have_no_type_warnings", no_type_warnings),
@@ -54,6 +55,26 @@ fn each_object(place: &Place) -> Result<()> {
         let route = good.replace("[{name: own-1}]", "[{name: own-1}, {name: foreign}]");
         let words = format!("may not patch the {}Route \"foreign\"", kind[..4].to_uppercase());
         refused(place.dry_run("ben", &route), &words)?;
+    }
+    Ok(())
+}
+
+fn hooks(place: &Place) -> Result<()> {
+    let with_hook = format!(
+        "{}  hooks:\n  - {{name: backup, at: BeforeRun, cronJobRef: {{name: backup}}}}\n",
+        many(7, "httpRoutes")
+    );
+    refused(
+        place.dry_run("ben", &with_hook),
+        r#"user "ben" may not create Jobs, which the hooks of this Rollout do"#,
+    )?;
+    place.dry_run("admin", &with_hook)?;
+    let role = ["create", "role", "jobs", "-n", "shop", "--verb=create", "--resource=jobs.batch"];
+    place.kubectl("admin", &role)?;
+    place.kubectl("admin", &["create", "rolebinding", "jobs", "-n", "shop", "--role=jobs", "--user=ben"])?;
+    place.dry_run("ben", &with_hook)?;
+    for kind in ["rolebinding", "role"] {
+        place.kubectl("admin", &["delete", kind, "jobs", "-n", "shop"])?;
     }
     Ok(())
 }

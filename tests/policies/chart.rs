@@ -18,6 +18,7 @@ pub fn cases() -> Vec<(String, Body)> {
         case("chart_with_everything_is_accepted", everything),
         case("chart_namespaced_asks_for_no_cluster_right", namespaced),
         case("chart_before_1_36_has_no_mutating_policy", before_1_36),
+        case("chart_gives_rights_on_jobs_only_for_hooks", rights_for_hooks),
         case("chart_refuses_unknown_values", |place| {
             refused(render(place, "1.36.0", &["--set", "replica=3"]), "replica")
         }),
@@ -65,7 +66,7 @@ fn accepted(place: &Place, yaml: &str) -> Result<()> {
 
 fn lint(place: &Place) -> Result<()> {
     let lint = ["lint", "--strict", "charts/palier", "--kube-version", "1.36.0"];
-    for more in [&[][..], &["--set", "namespaced=true"], &["--values", EVERYTHING]] {
+    for more in [&[][..], &["--set", "namespaced=true,hooks.enabled=true"], &["--values", EVERYTHING]] {
         helm(place, &[&lint, more].concat())?;
     }
     Ok(())
@@ -94,6 +95,32 @@ fn namespaced(place: &Place) -> Result<()> {
         "the controller is not told to keep to its namespace"
     );
     accepted(place, &yaml)
+}
+
+fn rights_for_hooks(place: &Place) -> Result<()> {
+    for (namespaced, role) in [("false", "ClusterRole"), ("true", "Role")] {
+        let namespaced = format!("namespaced={namespaced}");
+        let without = render(place, "1.36.0", &["--set", &namespaced])?;
+        ensure!(
+            !without.contains("batch]") && !without.contains("--hooks"),
+            "rights without hooks: {without}"
+        );
+        let with = render(place, "1.36.0", &["--set", &format!("{namespaced},hooks.enabled=true")])?;
+        ensure!(with.contains("- --hooks"), "the controller is not told to run hooks");
+        let is_role = |it: &&Value| it["kind"] == role && it.to_string().contains("\"cronjobs\"");
+        let verbs = |it: &Value, of: &str| {
+            let rules = it["rules"].as_array().into_iter().flatten();
+            rules
+                .filter(|rule| rule["resources"][0] == of)
+                .map(|rule| rule["verbs"].to_string())
+                .collect::<String>()
+        };
+        let all = documents(&with)?;
+        let role = all.iter().find(is_role).context("no role with rights on CronJobs")?;
+        ensure!(verbs(role, "cronjobs") == r#"["get"]"#, "{role}");
+        ensure!(verbs(role, "jobs") == r#"["get","list","watch","create","delete"]"#, "{role}");
+    }
+    Ok(())
 }
 
 fn before_1_36(place: &Place) -> Result<()> {

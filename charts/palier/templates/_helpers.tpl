@@ -112,6 +112,15 @@ them away one by one.
 - apiGroups: [events.k8s.io]
   resources: [events]
   verbs: [create]
+{{- if .Values.hooks.enabled }}
+# Hooks: Jobs made from suspended CronJobs, watched, and ended after their time.
+- apiGroups: [batch]
+  resources: [cronjobs]
+  verbs: [get]
+- apiGroups: [batch]
+  resources: [jobs]
+  verbs: [get, list, watch, create, delete]
+{{- end }}
 {{- end -}}
 
 {{/* What the controller may do in its own namespace. */}}
