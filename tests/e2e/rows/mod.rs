@@ -3,6 +3,7 @@
 mod answers;
 mod forms;
 mod gitops;
+mod hooks;
 mod kills;
 mod leaders;
 mod letting_go;
@@ -25,6 +26,9 @@ pub fn with_the_shared_pair() -> Vec<Scenario> {
         scenario!(Shared, releases::row01_good_image_reaches_everyone),
         scenario!(Shared, refusals::row12_bad_manifests_are_refused),
         scenario!(Shared, sizes::row07_scaled_at_each_phase),
+        scenario!(Shared, hooks::row14_hooks_of_a_good_run),
+        scenario!(Shared, hooks::row14_failed_hooks_and_their_policies),
+        scenario!(Shared, hooks::row14_failed_backup_aborts),
         scenario!(Shared, rollbacks::row02_rejected_template_waits),
         scenario!(Shared, rollbacks::row03_slow_goes_back),
         scenario!(Shared, rollbacks::row05_never_ready_goes_back),
@@ -65,5 +69,7 @@ pub fn with_controllers_of_their_own() -> Vec<Scenario> {
         scenario!(Own(0), leaders::row09_frozen_leader_continues),
         scenario!(Own(2), leaders::row09_ended_leader_makes_room),
         scenario!(Own(1), forms::row13_one_namespace_alone),
+        scenario!(Own(0), hooks::row14_killed_between_attempt_and_job),
+        scenario!(Own(0), hooks::row14_killed_while_it_restores),
     ]
 }

@@ -51,10 +51,13 @@ pub fn apply(lab: &Lab, name: &str, objects: &[Value]) -> Result<PathBuf> {
     Ok(path)
 }
 
-/// Installs the chart for the whole cluster and waits until its kinds are served and its policies are in force.
+/// What the cluster-wide chart is installed with.
+const CLUSTER_WIDE: [&str; 1] = ["hooks.enabled=true"];
+
+/// Installs the chart for the whole cluster, with hooks, and waits until its kinds are served and its policies are in force.
 pub async fn cluster_wide(lab: &Lab) -> Result<PathBuf> {
     lab.apply(&format!("{{apiVersion: v1, kind: Namespace, metadata: {{name: {HOME}}}}}")).await?;
-    let objects = render(lab, HOME, &[])?;
+    let objects = render(lab, HOME, &CLUSTER_WIDE)?;
     let installed = apply(lab, "chart", &objects)?;
     kinds_are_served(lab).await?;
     changed_deployments_are_paused(lab).await?;
@@ -71,7 +74,7 @@ pub async fn one_namespace(lab: &Lab, namespace: &str, settings: &[&str]) -> Res
 
 /// Takes away everything of the cluster-wide chart but its kinds.
 pub fn remove_but_kinds(lab: &Lab) -> Result<()> {
-    let objects = render(lab, HOME, &[])?;
+    let objects = render(lab, HOME, &CLUSTER_WIDE)?;
     let rest: Vec<Value> =
         objects.into_iter().filter(|object| object["kind"] != "CustomResourceDefinition").collect();
     let path = lab.dir().join("chart-without-kinds.json");

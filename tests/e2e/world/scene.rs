@@ -192,6 +192,6 @@ pub async fn shared_launch(world: &World) -> Result<Launch> {
         kubeconfig: world.lab.token_for(install::HOME, RELEASE).await?,
         home: install::HOME.to_owned(),
         only: None,
-        extra: vec!["--prometheus-url".to_owned(), PROMETHEUS_URL.to_owned()],
+        extra: vec!["--prometheus-url".to_owned(), PROMETHEUS_URL.to_owned(), "--hooks".to_owned()],
     })
 }
