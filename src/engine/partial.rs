@@ -64,13 +64,11 @@ fn leave(turn: &Turn<'_>, component: &mut ComponentStatus, part: &Part<'_>) {
 /// One step of a component that goes back, or is back, while the run goes on.
 pub(super) fn go_on(turn: &mut Turn<'_>, component: &mut ComponentStatus, part: &Part<'_>) {
     match component.stage {
-        Stage::RollingBack => {
-            if rollback::step(turn, component, part) {
-                component.message.clear();
-                enter(component, Stage::TakenBack, turn.now);
-                turn.note(&part.name, Reason::RolledBack, "stable serves again");
-                turn.wake(turn.now);
-            }
+        Stage::RollingBack if rollback::step(turn, component, part) => {
+            component.message.clear();
+            enter(component, Stage::TakenBack, turn.now);
+            turn.note(&part.name, Reason::RolledBack, "stable serves again");
+            turn.wake(turn.now);
         }
         Stage::TakenBack => {
             rollback::keep_back(turn, component, part);

@@ -2,6 +2,7 @@ use serde_json::json;
 
 use super::*;
 use crate::adapters::kube::scripted::recorded;
+use crate::adapters::kube::writes::Effect;
 use crate::controller::stage::{EPOCH, Stage, key, put, rest, rollout};
 
 fn stage() -> Stage {
@@ -127,4 +128,28 @@ async fn the_watched_state_of_a_replica_set_comes_before_the_listed_one() {
         seen.replica_sets.iter().map(|set| (set.replicas, set.is_labelled)).collect::<Vec<_>>(),
         [(9, true)]
     );
+}
+
+#[tokio::test]
+async fn jobs_are_seen_and_refusals_of_the_present_run() {
+    let job = json!({"metadata": {
+        "name": "shop-1-backup", "namespace": "shop", "uid": "job", "resourceVersion": "5",
+        "labels": {"palier.dev/rollout": "shop", "palier.dev/run": "1"},
+    }});
+    let hook = json!({"point": "BeforeRun", "name": "backup", "state": "Running", "attempt": 1, "job": "shop-1-backup"});
+    let run = json!({"number": 1, "intent": "Release", "startedAt": "2026-11-22T15:00:00Z", "hooks": [hook]});
+    let stage = stage();
+    put(&stage.context.stores.rollouts, rollout("11", json!({"run": run})));
+    put(&stage.context.stores.jobs, job);
+    let refuse = |name: &str| {
+        let (name, why) = (name.to_owned(), "quota".to_owned());
+        crate::controller::act::keep(&stage.context, &key(), &Effect::JobRefused { name, why });
+    };
+    let hooks = || observe(&stage.context, &key(), EPOCH).unwrap().world.hooks;
+    hooks();
+    refuse("shop-1-backup");
+    refuse("of-another-run");
+    let seen = hooks();
+    assert!(seen.enabled && seen.jobs["shop-1-backup"].run == 1);
+    assert_eq!(seen.refused.keys().collect::<Vec<_>>(), ["shop-1-backup"]);
 }

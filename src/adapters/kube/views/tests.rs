@@ -8,7 +8,7 @@ use super::services::replica_set_of;
 use super::*;
 use crate::adapters::kube::row::{Row, View};
 use crate::adapters::kube::scripted::recorded;
-use crate::engine::world::{Acceptance, Look};
+use crate::engine::world::{Acceptance, JobState, Look};
 
 fn view<V: View>(object: Value) -> V {
     serde_json::from_value::<Row<V>>(object).unwrap().view.unwrap()
@@ -129,4 +129,43 @@ fn a_body_that_does_not_fit_is_reported_with_its_field() {
     let row = serde_json::from_value::<Row<RolloutView>>(object).unwrap();
     assert_eq!((row.namespace(), row.name(), row.resource_version()), ("shop", "shop", "1"));
     assert!(row.view.unwrap_err().starts_with("spec: "));
+}
+
+#[test]
+fn a_job() {
+    let job = |conditions: Value| {
+        view::<JobView>(json!({
+            "metadata": {
+                "name": "j", "namespace": "shop", "uid": "u", "resourceVersion": "1",
+                "creationTimestamp": "2026-11-22T15:00:00Z",
+                "labels": {"palier.dev/rollout": "shop", "palier.dev/run": "7"},
+            },
+            "status": {"conditions": conditions},
+        }))
+    };
+    let running = job(Value::Null);
+    assert_eq!((running.rollout(), running.seen.run), (Some("shop"), 7));
+    let said = |kind: &str, status: &str| json!({"type": kind, "status": status, "message": "why"});
+    let cases = [
+        (json!([]), JobState::Running),
+        (
+            json!([said("FailureTarget", "True"), said("Failed", "False"), said("Suspended", "True")]),
+            JobState::Running,
+        ),
+        (json!([said("SuccessCriteriaMet", "True"), said("Complete", "True")]), JobState::Complete),
+        (json!([said("FailureTarget", "True"), said("Failed", "True")]), JobState::Failed("why".to_owned())),
+    ];
+    for (conditions, state) in cases {
+        assert_eq!(job(conditions.clone()).seen.state, state, "{conditions}");
+    }
+}
+
+#[test]
+fn a_cron_job_that_says_nothing_is_not_suspended() {
+    let cron_job = |spec: Value| {
+        let metadata = json!({"name": "c", "namespace": "shop", "uid": "u", "resourceVersion": "1"});
+        view::<CronJobView>(json!({"metadata": metadata, "spec": spec})).0.suspended
+    };
+    assert!(cron_job(json!({"suspend": true})));
+    assert!(!cron_job(json!({"suspend": false})) && !cron_job(json!({})));
 }

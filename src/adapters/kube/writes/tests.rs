@@ -329,3 +329,112 @@ async fn a_missing_right_is_named() {
     let error = send(&write, &[status(403, "Forbidden")]).await.0.unwrap_err().to_string();
     assert!(error.contains("the verb 'patch' on services in shop"), "{error}");
 }
+
+fn cron_job() -> Value {
+    json!({
+        "metadata": {"name": "backup", "namespace": "shop", "uid": "cron-uid", "resourceVersion": "3"},
+        "spec": {"suspend": true, "jobTemplate": {
+            "metadata": {"labels": {"team": "a"}, "annotations": {"note": "x"}},
+            "spec": {"backoffLimit": 2, "ttlSecondsAfterFinished": 0, "template": {"spec": {
+                "initContainers": [{"name": "first"}],
+                "containers": [
+                    {"name": "work", "env": [{"name": "PALIER_RUN", "value": "mine"}, {"name": "KEEP", "value": "it"}]},
+                ],
+            }}},
+        }},
+    })
+}
+
+fn record() -> Value {
+    json!({"metadata": {
+        "name": "shop-7", "namespace": "shop", "uid": "run-uid", "resourceVersion": "9",
+        "ownerReferences": [{"uid": "rollout-uid", "controller": true}],
+    }})
+}
+
+fn job(labels: &Value) -> Value {
+    json!({"metadata": {"name": "shop-7-backup-1-abc", "namespace": "shop", "uid": "job-uid", "resourceVersion": "4",
+           "labels": labels}})
+}
+
+fn create_job() -> Write {
+    Write::CreateJob {
+        name: "shop-7-backup-1-abc".to_owned(),
+        component: "api".to_owned(),
+        cron_job: seen_in(&cron_job()),
+        environment: vec![("PALIER_RUN", "7".to_owned()), ("PALIER_PHASE", String::new())],
+        run: "shop-7".to_owned(),
+        number: 7,
+        started_at: jiff::Timestamp::UNIX_EPOCH,
+        components: Vec::new(),
+    }
+}
+
+#[tokio::test]
+async fn a_job_is_the_template_of_its_cron_job_with_the_facts_of_the_run() {
+    let answers = [(200, cron_job()), (201, record()), (201, job(&json!({"palier.dev/rollout": "shop"})))];
+    let (outcome, script) = send(&create_job(), &answers).await;
+    assert!(matches!(outcome, Ok(Effect::Job(Now::Is(_)))), "{outcome:?}");
+    let asked = script.asked();
+    assert_eq!(asked[0].line, "GET /apis/batch/v1/namespaces/shop/cronjobs/backup");
+    assert_eq!(
+        asked[1].line,
+        "POST /apis/palier.dev/v1alpha1/namespaces/shop/rolloutruns?fieldManager=palier"
+    );
+    assert_eq!(asked[2].line, "POST /apis/batch/v1/namespaces/shop/jobs?fieldManager=palier");
+    let ours = [json!({"name": "PALIER_RUN", "value": "7"}), json!({"name": "PALIER_PHASE", "value": ""})];
+    let expected = json!({
+        "apiVersion": "batch/v1", "kind": "Job",
+        "metadata": {
+            "name": "shop-7-backup-1-abc", "namespace": "shop",
+            "labels": {"team": "a", "palier.dev/rollout": "shop", "palier.dev/run": "7", "palier.dev/component": "api"},
+            "annotations": {"note": "x", "cronjob.kubernetes.io/instantiate": "manual"},
+            "ownerReferences": [{
+                "apiVersion": "palier.dev/v1alpha1", "kind": "RolloutRun", "name": "shop-7", "uid": "run-uid",
+                "controller": true, "blockOwnerDeletion": false,
+            }],
+        },
+        "spec": {"backoffLimit": 2, "template": {"spec": {
+            "initContainers": [{"name": "first", "env": ours}],
+            "containers": [{"name": "work", "env": [ours[0], ours[1], {"name": "KEEP", "value": "it"}]}],
+        }}},
+    });
+    assert_eq!(asked[2].body, expected);
+}
+
+#[tokio::test]
+async fn a_job_that_is_there_already_is_taken_only_if_it_is_of_this_run() {
+    let ours = json!({"palier.dev/rollout": "shop", "palier.dev/run": "7"});
+    let other_run = json!({"palier.dev/rollout": "shop", "palier.dev/run": "6"});
+    for (labels, is_ours) in [(ours, true), (other_run, false), (json!({}), false)] {
+        let found = job(&labels);
+        let answers = [(200, cron_job()), (201, record()), status(409, "AlreadyExists"), (200, found)];
+        let (outcome, _) = send(&create_job(), &answers).await;
+        match outcome.unwrap() {
+            Effect::Job(Now::Is(row)) => assert!(is_ours && row.uid() == "job-uid"),
+            Effect::JobRefused { name, why } => {
+                assert!(
+                    !is_ours && name == "shop-7-backup-1-abc" && why.contains("is there already"),
+                    "{why}"
+                );
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_refused_job_is_an_effect_and_trouble_is_an_error() {
+    for answer in [status(403, "Forbidden"), status(422, "Invalid")] {
+        let (outcome, _) = send(&create_job(), &[(200, cron_job()), (201, record()), answer]).await;
+        assert!(matches!(outcome, Ok(Effect::JobRefused { .. })), "{outcome:?}");
+    }
+    let (outcome, _) =
+        send(&create_job(), &[(200, cron_job()), (201, record()), status(503, "Unavailable")]).await;
+    assert!(matches!(outcome, Err(CallError::Unavailable { .. })), "{outcome:?}");
+    let mut another = cron_job();
+    another["metadata"]["uid"] = "another".into();
+    let (outcome, script) = send(&create_job(), &[(200, another)]).await;
+    assert!(matches!(outcome, Err(CallError::Conflict(_))), "{outcome:?}");
+    assert_eq!(script.lines().len(), 1, "nothing is created");
+}
