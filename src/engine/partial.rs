@@ -63,7 +63,8 @@ fn leave(turn: &Turn<'_>, component: &mut ComponentStatus, part: &Part<'_>) {
 
 /// One step of a component that goes back, or is back, while the run goes on.
 pub(super) fn go_on(turn: &mut Turn<'_>, component: &mut ComponentStatus, part: &Part<'_>) {
-    match component.stage {
+    let stage = component.stage;
+    match stage {
         Stage::RollingBack if rollback::step(turn, component, part) => {
             component.message.clear();
             enter(component, Stage::TakenBack, turn.now);

@@ -13,5 +13,6 @@ mod monitors;
 mod monitors_parts;
 mod parts;
 mod properties;
+mod properties_hooks;
 mod properties_parts;
 mod small_world;
