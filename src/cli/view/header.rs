@@ -40,7 +40,7 @@ pub(super) fn draw(page: &mut Page, rollout: &Rollout, status: &RolloutStatus, n
 
 fn title(page: &mut Page, rollout: &Rollout, status: &RolloutStatus, now: Timestamp) {
     let (word, ink) = match rollout.status {
-        Some(_) => words::state(status.state),
+        Some(_) => words::headline(status),
         None => ("Not seen yet", Ink::Warn),
     };
     let name = match rollout.namespace() {
