@@ -28,7 +28,7 @@ pub(super) fn draw(
     for mode in modes.iter().filter(is_shown) {
         page.gap();
         title(page, now, mode);
-        let line = row(page, "asked for").put(Ink::Plain, &format!("by {}", text::clean(&mode.component)));
+        let line = row(page, "asked by").put(Ink::Plain, &text::clean(&mode.component));
         page.push(line);
         let policy = policies.iter().find(|policy| policy.name == mode.mode);
         if let Some(policy) = policy.filter(|_| mode.state == DegradedState::On) {

@@ -49,7 +49,7 @@ pub fn render_history(runs: &[RolloutRun], now: Timestamp, width: usize, style: 
             .put(Ink::Plain, &time::date(run.spec.started_at))
             .put_right(duration_end, Ink::Plain, &took(run, &status, now))
             .to(reason)
-            .put(Ink::Plain, &released(run));
+            .put(Ink::Plain, &released(run, page.width.saturating_sub(reason)));
         page.push(line);
         if !status.reason.is_empty() {
             page.paragraph(outcome, Ink::Dim, &status.reason, 2);
@@ -63,13 +63,18 @@ pub(super) fn took(run: &RolloutRun, status: &RolloutRunStatus, now: Timestamp) 
     time::span(time::seconds_between(run.spec.started_at, status.ended_at.unwrap_or(now)))
 }
 
-/// `api 6f9c → 7c5d, web …`, of many components the names alone.
-fn released(run: &RolloutRun) -> String {
+/// `api 6f9c → 7c5d, web …`; of many components the names alone, or their number where these don't fit.
+fn released(run: &RolloutRun, columns: usize) -> String {
     let component = |c: &ReleasedComponent| {
         if run.spec.components.len() > REVISIONS_MAX {
             return text::clean(&c.name);
         }
         format!("{} {} → {}", text::clean(&c.name), short(&c.stable), short(&c.canary))
     };
-    run.spec.components.iter().map(component).collect::<Vec<_>>().join(", ")
+    let all = &run.spec.components;
+    let words = all.iter().map(component).collect::<Vec<_>>().join(", ");
+    if all.len() > REVISIONS_MAX && text::width(&words) > columns {
+        return format!("{} components", all.len());
+    }
+    words
 }

@@ -28,54 +28,66 @@ pub(super) fn draw(page: &mut Page, now: Timestamp, hooks: &[HookStatus], is_all
         more => line.put(Ink::Dim, &format!("  {more} succeeded")),
     };
     page.push(line);
-    let names = shown.iter().map(|it| text::width(&text::clean(&it.name))).max().unwrap_or(0).min(NAME_MAX);
-    let points = shown.iter().map(|it| text::width(&point(it))).max().unwrap_or(0).min(page.width / 3);
+    let name = |it: &HookStatus| text::cut(&text::clean(&it.name), NAME_MAX);
+    let names = shown.iter().map(|it| text::width(&name(it))).max().unwrap_or(0);
+    let states = shown.iter().map(|it| text::width(&state(it, now))).max().unwrap_or(0);
+    let before = NAMES + names + 2;
+    let room = page.width.saturating_sub(before + 2 + states);
+    let points = shown.iter().map(|it| text::width(&point(it))).max().unwrap_or(0).min(room);
     for hook in shown {
-        let (mark, word, ink) = words::hook(hook.state);
-        let state = match (hook.since, hook.attempt) {
-            (Some(at), attempt) => {
-                let when = match hook.state {
-                    HookState::Running => format!("for {}", time::span(time::seconds_between(at, now))),
-                    _ => time::ago(now, at),
-                };
-                let tries = if attempt > 1 { format!(", attempt {attempt}") } else { String::new() };
-                format!("{word} {when}{tries}")
-            }
-            (None, _) => word.to_owned(),
-        };
+        let (mark, _, ink) = words::hook(hook.state);
         let line = page
             .line()
             .to(2)
             .put(ink, mark)
             .to(NAMES)
-            .put(Ink::Plain, &text::cut(&text::clean(&hook.name), NAME_MAX))
-            .to(NAMES + names + 2)
+            .put(Ink::Plain, &name(hook))
+            .to(before)
             .put(Ink::Dim, &text::cut(&point(hook), points))
-            .to(NAMES + names + 2 + points + 2)
-            .put(ink, &state);
+            .to(before + points + 2)
+            .put(ink, &state(hook, now));
         page.push(line);
-        if hook.state != HookState::Succeeded || is_all {
-            let job = text::clean(&hook.job);
-            let message = match hook.message.as_str() {
-                _ if job.is_empty() => hook.message.clone(),
-                "" => format!("Job {job}"),
-                message => format!("Job {job}: {message}"),
-            };
-            let ink = if hook.state == HookState::Failed { Ink::Bad } else { Ink::Dim };
-            page.paragraph(NAMES + 2, ink, &message, MESSAGE_LINES);
-        }
+        let ink = if hook.state == HookState::Failed { Ink::Bad } else { Ink::Dim };
+        page.paragraph(NAMES + 2, ink, &job(hook), MESSAGE_LINES);
     }
 }
 
-/// Where in the run: `before half of stock`.
+/// `running for 2m, attempt 2`
+fn state(hook: &HookStatus, now: Timestamp) -> String {
+    let (_, word, _) = words::hook(hook.state);
+    let when = match (hook.since, hook.state) {
+        (None, _) => String::new(),
+        (Some(at), HookState::Running) => format!(" for {}", time::span(time::seconds_between(at, now))),
+        (Some(at), _) => format!(" {}", time::ago(now, at)),
+    };
+    let again = if hook.state == HookState::Retrying { ", tried again" } else { "" };
+    let tries = if hook.attempt > 1 { format!(", attempt {}", hook.attempt) } else { String::new() };
+    format!("{word}{when}{tries}{again}")
+}
+
+/// Its Job, and what was said of it; an attempt that runs has only the words of the one before.
+fn job(hook: &HookStatus) -> String {
+    let words = match hook.state {
+        HookState::Running if !hook.message.is_empty() => format!("last time: {}", hook.message),
+        HookState::Succeeded => String::new(),
+        _ => hook.message.clone(),
+    };
+    match (hook.job.is_empty(), words.is_empty()) {
+        (true, _) => words,
+        (false, true) => format!("Job {}", hook.job),
+        (false, false) => format!("Job {}, {words}", hook.job),
+    }
+}
+
+/// Where in the run: `stock, before half`.
 fn point(hook: &HookStatus) -> String {
     let (component, phase) = (text::clean(&hook.component), text::clean(&hook.phase));
     match hook.point {
         HookPoint::BeforeRun => "before the run".to_owned(),
-        HookPoint::BeforePhase => format!("before {phase} of {component}"),
-        HookPoint::AfterPhase => format!("after {phase} of {component}"),
-        HookPoint::OnPartialRollback => format!("{component} was taken back"),
-        HookPoint::OnFullRollback => "everything was taken back".to_owned(),
+        HookPoint::BeforePhase => format!("{component}, before {phase}"),
+        HookPoint::AfterPhase => format!("{component}, after {phase}"),
+        HookPoint::OnPartialRollback => format!("{component}, taken back"),
+        HookPoint::OnFullRollback => "after the rollback".to_owned(),
         HookPoint::AfterRun => "after the run".to_owned(),
     }
 }

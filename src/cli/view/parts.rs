@@ -1,10 +1,10 @@
 //! A release of several parts at a glance: the tree of its components, a line each.
 
-use crate::api::{ComponentStatus, RolloutState, RolloutStatus, Stage, Verdict};
+use crate::api::{ComponentStatus, HookState, HookStatus, RolloutState, RolloutStatus, Stage, Verdict};
 
 use super::graph::{Twig, tree};
 use super::ink::{Ink, Line, Page};
-use super::proof::{bake_of, goes_forward, held_by, phase_of};
+use super::proof::{bake_of, goes_forward, goes_with, held_by, is_degraded, phase_of};
 use super::{Frame, component, text, time, words};
 
 /// Column at which the tree starts.
@@ -137,10 +137,12 @@ impl<'a> Row<'a> {
             line = line.put_right(columns.gates_end, *ink, gates);
         }
         let line = line.to(columns.words);
+        let it = self.twig.component;
+        // One that waits says for whom, and one that is back waits for nobody.
+        let is_said =
+            matches!(it.stage, Stage::Waiting | Stage::RollingBack | Stage::TakenBack | Stage::RolledBack);
         let also = match self.twig.also.join(", ") {
-            // It waits for all of them and says so.
-            _ if self.twig.component.stage == Stage::Waiting => String::new(),
-            also if also.is_empty() => also,
+            also if also.is_empty() || is_said => String::new(),
             also => format!(" (also after {})", text::clean(&also)),
         };
         let room = page.width.saturating_sub(columns.words);
@@ -159,7 +161,9 @@ fn mark(frame: &Frame<'_>, status: &RolloutStatus, component: &ComponentStatus) 
         Stage::Adopted => ("✓", Ink::Good),
         Stage::Idle if is_fresh(status, component) => ("✓", Ink::Good),
         Stage::Idle => ("·", Ink::Dim),
-        _ if held_by(frame.spec, component).is_some() => ("!", Ink::Warn),
+        _ if held_by(frame.spec, component).is_some() || is_degraded(status.run.as_ref(), component) => {
+            ("!", Ink::Warn)
+        }
         Stage::Baked => ("✓", Ink::Good),
         Stage::Preparing | Stage::Raising | Stage::Baking => ("▶", Ink::Busy),
     }
@@ -187,11 +191,16 @@ fn gates(component: &ComponentStatus) -> Option<(String, Ink)> {
 /// What a component does or waits for.
 fn said(frame: &Frame<'_>, status: &RolloutStatus, it: &ComponentStatus) -> (String, Ink) {
     let message = text::clean(&it.message);
-    let because = |what: &str| match text::clean(&it.failure) {
-        why if why.is_empty() => what.to_owned(),
-        why => format!("{what}: {why}"),
+    let because = |what: &str| match (text::clean(&it.failure), goes_with(it)) {
+        (_, Some(cause)) => format!("{what} with {}", text::clean(cause)),
+        (why, None) if why.is_empty() => what.to_owned(),
+        (why, None) => format!("{what}: {why}"),
     };
-    let or_stage = || if message.is_empty() { words::stage(it.stage).to_owned() } else { message.clone() };
+    let or_stage = || match hook_in(status, &message) {
+        Some(hook) => hook,
+        None if message.is_empty() => words::stage(it.stage).to_owned(),
+        None => message.clone(),
+    };
     let serves = it.stable.as_ref().map(|stable| format!("{} serves", component::short(stable)));
     match it.stage {
         Stage::RollingBack if it.failure.is_empty() && !message.is_empty() => {
@@ -211,8 +220,24 @@ fn said(frame: &Frame<'_>, status: &RolloutStatus, it: &ComponentStatus) -> (Str
             ("every phase is earned".to_owned(), Ink::Dim)
         }
         Stage::Adopting | Stage::Adopted => (or_stage(), Ink::Plain),
+        _ if is_degraded(status.run.as_ref(), it) => {
+            let gate = held_by(frame.spec, it).unwrap_or_else(|| "gates pass".to_owned());
+            (text::clean(&format!("degraded: {gate}")), Ink::Warn)
+        }
         _ => under_way(frame, it, or_stage()),
     }
+}
+
+/// The hook that a message speaks of, in short: its Job is told below.
+fn hook_in(status: &RolloutStatus, message: &str) -> Option<String> {
+    let hooks = status.run.as_ref().map_or(&[][..], |run| &run.hooks);
+    let is_meant = |it: &&HookStatus| {
+        matches!(it.state, HookState::Running | HookState::Retrying)
+            && message.contains(&format!("the hook {} ", it.name))
+    };
+    let hook = hooks.iter().find(is_meant)?;
+    let does = if hook.state == HookState::Running { "runs" } else { "failed, tried again" };
+    Some(format!("hook {} {does}", text::clean(&hook.name)))
 }
 
 /// A component that is being prepared, raised or proven; what holds it comes first.

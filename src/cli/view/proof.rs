@@ -3,7 +3,8 @@
 use jiff::Timestamp;
 
 use crate::api::{
-    ComponentStatus, Gate, OnFailure, Phase, RolloutSpec, RunIntent, RunStatus, Span, Stage, Verdict,
+    ComponentStatus, DegradedState, Gate, OnFailure, Phase, RolloutSpec, RunIntent, RunStatus, Span, Stage,
+    Verdict,
 };
 
 use super::{gates_of, time};
@@ -69,10 +70,21 @@ pub(super) fn held_by(spec: &RolloutSpec, component: &ComponentStatus) -> Option
     Some(format!("gate {} {what}", gate.name))
 }
 
+/// Whether a degraded mode is under way because a gate of this component asked for it.
+pub(super) fn is_degraded(run: Option<&RunStatus>, component: &ComponentStatus) -> bool {
+    let mut modes = run.filter(|run| run.ended_at.is_none()).into_iter().flat_map(|run| &run.degraded);
+    modes.any(|mode| mode.component == component.name && mode.state != DegradedState::Left)
+}
+
+/// The component because of which another one goes back: the engine words it `it depends on api: …`.
+pub(super) fn goes_with(component: &ComponentStatus) -> Option<&str> {
+    component.failure.strip_prefix("it depends on ").and_then(|rest| rest.split(':').next())
+}
+
 /// Whether a component went back by itself, and not only because of one that it depends on.
 pub(super) fn has_own_failure(component: &ComponentStatus) -> bool {
     let has_tripped = component.gates.iter().any(|gate| gate.tripped);
-    has_tripped || !(component.failure.is_empty() || component.failure.starts_with("it depends on"))
+    has_tripped || !(component.failure.is_empty() || goes_with(component).is_some())
 }
 
 /// Whether somebody should look at more of the component than its line.
@@ -91,7 +103,8 @@ pub(super) fn needs_attention(
         stage => {
             let is_halted = component.bake.as_ref().is_some_and(|bake| bake.halted_since.is_some());
             let steps_back = component.step_backs > 0 && stage != Stage::Baked;
-            is_halted || steps_back || held_by(spec, component).is_some()
+            let has_mode = is_degraded(run, component);
+            is_halted || steps_back || has_mode || held_by(spec, component).is_some()
         }
     }
 }

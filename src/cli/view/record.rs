@@ -53,7 +53,8 @@ pub fn render_run(run: &RolloutRun, now: Timestamp, width: usize, style: Style, 
     hooks::draw(&mut page, ended, &status.hooks, true);
     if !status.timeline.is_empty() {
         page.gap();
-        timeline::draw_all(&mut page, run.spec.started_at, &status.timeline, run.spec.components.len() > 1);
+        let is_all = detail == Detail::All;
+        timeline::draw_all(&mut page, run.spec.started_at, &status.timeline, has_parts, is_all);
     }
     page.finish()
 }

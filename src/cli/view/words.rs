@@ -79,12 +79,13 @@ pub const fn degraded(state: DegradedState) -> (&'static str, Ink) {
 
 /// How the state of a switch is written and in which ink.
 #[must_use]
-pub const fn switch(state: SwitchState) -> (&'static str, Ink) {
+pub fn switch(state: SwitchState) -> (&'static str, Ink) {
     match state {
         SwitchState::Recorded => ("not set", Ink::Dim),
         SwitchState::Set => ("set", Ink::Warn),
         SwitchState::Restored => ("as it was", Ink::Good),
-        SwitchState::Foreign => ("changed by somebody else", Ink::Bad),
+        _ if state == SwitchState::Foreign => ("changed by somebody else, left alone", Ink::Warn),
+        _ => ("could not be set back", Ink::Bad),
     }
 }
 
@@ -93,7 +94,7 @@ pub const fn switch(state: SwitchState) -> (&'static str, Ink) {
 pub const fn hook(state: HookState) -> (&'static str, &'static str, Ink) {
     match state {
         HookState::Running => ("▶", "running", Ink::Busy),
-        HookState::Retrying => ("!", "failed, is tried again:", Ink::Warn),
+        HookState::Retrying => ("!", "failed", Ink::Warn),
         HookState::Succeeded => ("✓", "succeeded", Ink::Good),
         HookState::Failed => ("✗", "failed", Ink::Bad),
     }
@@ -140,6 +141,7 @@ pub fn reason_ink(reason: &str) -> Ink {
     const GOOD: [Reason; 2] = [Reason::PhaseEarned, Reason::Completed];
     let is_in = |reasons: &[Reason]| reasons.iter().any(|known| known.as_str() == reason);
     match () {
+        () if reason == "HookFailed" || reason == "DegradedModeEntered" => Ink::Warn,
         () if is_in(&BAD) => Ink::Bad,
         () if is_in(&WARN) => Ink::Warn,
         () if is_in(&GOOD) => Ink::Good,
