@@ -144,7 +144,7 @@ fn only_what_needs_a_look_is_shown_unless_all_is_asked_for() {
         |page: &str| page.lines().filter(|line| line.contains(" → ") && !line.starts_with(' ')).count();
     assert_eq!((titles(&page(&chain, 80)), titles(&all)), (0, 6), "{all}");
     let back = page(&rollout("chain-going-back"), 80);
-    assert_eq!(titles(&back), 1 + 0, "production alone: {back}");
+    assert_eq!(titles(&back), 1, "production alone: {back}");
     let run_of = |detail| render_run(&recorded(), crate::fixtures::now(), 80, Style::PLAIN, detail);
     let blocks = |page: &str| page.lines().filter(|line| line.contains("  Deployment ")).count();
     assert_eq!((blocks(&run_of(Detail::Attention)), blocks(&run_of(Detail::All))), (1, 6));
@@ -154,7 +154,7 @@ fn only_what_needs_a_look_is_shown_unless_all_is_asked_for() {
 fn no_line_of_the_tree_is_wider_than_the_page() {
     let mut deep = rollout("chain");
     for at in 0..deep.spec.components.len() {
-        let name = format!("{}-with-a-name-of-forty-columns-in-all-yes", at);
+        let name = format!("{at}-with-a-name-of-forty-columns-in-all-yes");
         let old = std::mem::replace(&mut deep.spec.components[at].name, name.clone());
         for component in &mut deep.spec.components {
             component.depends_on.iter_mut().filter(|on| **on == old).for_each(|on| on.clone_from(&name));

@@ -109,7 +109,7 @@ fn parts(page: &mut Page, run: &RolloutRun, status: &RolloutRunStatus) {
 /// How a component ended: a record is written when all that remains is to say so.
 fn end(status: &RolloutRunStatus, record: Option<&ComponentRecord>) -> (&'static str, &'static str, Ink) {
     let Some(record) = record else { return ("·", "", Ink::Dim) };
-    let is_back = status.taken_back.iter().any(|name| *name == record.name);
+    let is_back = status.taken_back.contains(&record.name);
     match status.outcome {
         _ if is_back || record.stage == Stage::TakenBack => ("←", "taken back", Ink::Bad),
         Some(Outcome::Completed | Outcome::PartiallyCompleted) => ("✓", "released", Ink::Good),
