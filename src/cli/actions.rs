@@ -18,7 +18,7 @@ use crate::api::{
 use crate::engine::Reason;
 
 use super::follow::{Follow, Goal, follow, watch_trouble};
-use super::view::{Ink, clean};
+use super::view::{Detail, Ink, clean};
 use super::{Asked, CliError, Cluster, ExitStatus, Printer, rollout_name};
 
 /// How long the controller's answer is waited for.
@@ -119,6 +119,7 @@ pub async fn act(
         goal: Goal { run, back: kind == ActionKind::Abort },
         timeout: None,
         format: None,
+        detail: Detail::Attention,
     };
     let seen = cluster.rollout(&args.rollout).await?;
     follow(&plan, seen, printer).await
@@ -243,7 +244,14 @@ async fn answer(
     known: &[TimelineEntry],
     kind: ActionKind,
 ) -> Result<Option<(bool, String)>, CliError> {
-    let plan = Follow { cluster, name: &args.rollout, goal: Goal::default(), timeout: None, format: None };
+    let plan = Follow {
+        cluster,
+        name: &args.rollout,
+        goal: Goal::default(),
+        timeout: None,
+        format: None,
+        detail: Detail::Attention,
+    };
     let wait = async {
         let changes = watch_object(cluster.rollouts(), &args.rollout).default_backoff();
         let mut changes = std::pin::pin!(changes);

@@ -12,7 +12,7 @@ use crate::api::{Rollout, RolloutState};
 
 use super::live::Live;
 use super::signals::{EndSignals, resizes};
-use super::view::{Ink, clean, render_status, span, stamp, status_line};
+use super::view::{Detail, Ink, clean, render_status, span, stamp, status_line};
 use super::{CliError, Cluster, ExitStatus, Format, Printer, clock, explain, format};
 
 /// How often the live view counts on.
@@ -34,6 +34,8 @@ pub(super) struct Follow<'a> {
     pub(super) goal: Goal,
     pub(super) timeout: Option<Duration>,
     pub(super) format: Option<Format>,
+    /// How much is shown on a terminal.
+    pub(super) detail: Detail,
 }
 
 /// Whether the Rollout's run has ended, and how. `None` while it is worth waiting.
@@ -69,7 +71,7 @@ pub(super) async fn follow(
     let mut tick = tokio::time::interval(TICK);
     tick.set_missed_tick_behavior(MissedTickBehavior::Skip);
     let deadline = plan.timeout.map(|timeout| Instant::now() + timeout);
-    let mut screen = Screen::open(printer, plan.format)?;
+    let mut screen = Screen::open(printer, plan)?;
     let (mut seen, mut trouble) = (seen, None);
     loop {
         screen.show(&seen, trouble.as_deref())?;
@@ -138,16 +140,16 @@ pub(super) fn watch_trouble(error: watcher::Error, plan: &Follow<'_>) -> Result<
 
 /// Where the changes go.
 enum Screen<'a> {
-    Live(&'a Printer, Live<'a>),
+    Live(&'a Printer, Live<'a>, Detail),
     Lines(&'a Printer, String),
     Documents(&'a Printer, Format, Option<String>),
 }
 
 impl<'a> Screen<'a> {
-    fn open(printer: &'a Printer, format: Option<Format>) -> io::Result<Self> {
-        Ok(match format {
+    fn open(printer: &'a Printer, plan: &Follow<'_>) -> io::Result<Self> {
+        Ok(match plan.format {
             Some(format) => Screen::Documents(printer, format, None),
-            None if printer.is_live() => Screen::Live(printer, Live::new(printer)?),
+            None if printer.is_live() => Screen::Live(printer, Live::new(printer)?, plan.detail),
             None => Screen::Lines(printer, String::new()),
         })
     }
@@ -158,17 +160,17 @@ impl<'a> Screen<'a> {
 
     fn resized(&mut self) -> io::Result<()> {
         match self {
-            Screen::Live(_, live) => live.resized(),
+            Screen::Live(_, live, _) => live.resized(),
             Screen::Lines(..) | Screen::Documents(..) => Ok(()),
         }
     }
 
     fn show(&mut self, rollout: &Rollout, trouble: Option<&str>) -> Result<(), CliError> {
         match self {
-            Screen::Live(printer, live) => {
+            Screen::Live(printer, live, detail) => {
                 let style = printer.style();
                 let (columns, _) = printer.size();
-                let mut frame = render_status(rollout, clock::now(), columns, style);
+                let mut frame = render_status(rollout, clock::now(), columns, style, *detail);
                 if let Some(trouble) = trouble {
                     let words =
                         super::view::cut(&format!("Not up to date, trying again: {trouble}"), columns);

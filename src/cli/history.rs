@@ -5,6 +5,7 @@ use kube::api::{Api, ListParams};
 use crate::api::RolloutRun;
 use crate::api::names::ROLLOUT_LABEL;
 
+use super::status::detail;
 use super::view::{render_history, render_run};
 use super::{Asked, CliError, Cluster, ExitStatus, Format, Printer, clock, format, rollout_name};
 
@@ -20,6 +21,9 @@ pub struct HistoryArgs {
     /// Number of a run, for its whole record
     #[arg(value_name = "N")]
     pub run: Option<i64>,
+    /// With N: the evidence of every component of a release of several parts, not only of those that failed
+    #[arg(short, long, requires = "run")]
+    pub all: bool,
     /// The objects for a program: json or yaml
     #[arg(short, long, value_name = "FORMAT", hide_possible_values = true)]
     pub output: Option<Format>,
@@ -53,7 +57,7 @@ pub async fn history(
             })?;
             match form {
                 Some(form) => format::write(run, form)?,
-                None => render_run(run, now, width, style),
+                None => render_run(run, now, width, style, detail(args.all)),
             }
         }
         (None, Some(form)) => {

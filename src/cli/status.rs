@@ -3,7 +3,7 @@
 use crate::api::{Rollout, Span};
 
 use super::follow::{Follow, Goal, follow};
-use super::view::render_status;
+use super::view::{Detail, render_status};
 use super::{CliError, Cluster, ExitStatus, Format, Printer, clock, format, rollout_name};
 
 /// Arguments of `palier status`.
@@ -12,7 +12,10 @@ pub struct StatusArgs {
     /// Name of the Rollout
     #[arg(value_name = "ROLLOUT", value_parser = rollout_name)]
     pub rollout: String,
-    /// Follow until the run ends: exit status 0 when it is completed, 1 when it was rolled back
+    /// Details of every component of a release of several parts, not only of those that need a look
+    #[arg(short, long)]
+    pub all: bool,
+    /// Follow until the run ends: exit status 0 when it is completed, 1 when it was rolled back, in full or in part
     #[arg(short, long)]
     pub watch: bool,
     /// With -w: wait for the next run when none is on
@@ -39,15 +42,21 @@ pub async fn status(cluster: &Cluster, args: &StatusArgs, printer: &Printer) -> 
             goal: Goal { run: if args.next { next_run(&rollout) } else { 0 }, back: false },
             timeout: args.timeout.map(Span::as_std),
             format: args.output,
+            detail: detail(args.all),
         };
         return follow(&plan, rollout, printer).await;
     }
     let text = match args.output {
         Some(form) => format::write(&rollout, form)?,
-        None => render_status(&rollout, clock::now(), printer.size().0, printer.style()),
+        None => render_status(&rollout, clock::now(), printer.size().0, printer.style(), detail(args.all)),
     };
     printer.print(&text)?;
     Ok(ExitStatus::Success)
+}
+
+/// What `--all` asks for.
+pub(super) const fn detail(is_all: bool) -> Detail {
+    if is_all { Detail::All } else { Detail::Attention }
 }
 
 /// The number of the run that is on, or of the one to come.

@@ -20,6 +20,12 @@ pub fn rollout(name: &str) -> Rollout {
     serde_saphyr::from_str(&text).unwrap_or_else(|error| panic!("{name}: {error}"))
 }
 
+/// The record of a run in `rollouts/<name>.yaml`.
+pub fn run(name: &str) -> RolloutRun {
+    let text = std::fs::read_to_string(path("rollouts", &format!("{name}.yaml"))).unwrap();
+    serde_saphyr::from_str(&text).unwrap_or_else(|error| panic!("{name}: {error}"))
+}
+
 /// The runs of `rollouts/runs.yaml`.
 pub fn runs() -> Vec<RolloutRun> {
     let text = std::fs::read_to_string(path("rollouts", "runs.yaml")).unwrap();

@@ -1,11 +1,15 @@
 //! Pages as they look, kept in `golden/`. `UPDATE_GOLDEN=1` rewrites them; then look at the difference.
 
 use palier::api::{Rollout, RolloutStatus};
-use palier::cli::view::{Style, painted_width, render_history, render_run, render_status, status_line};
+use palier::cli::view::{
+    Detail, Style, painted_width, render_history, render_run, render_status, status_line,
+};
 
 use crate::fixtures::{ROLLOUTS, now, path, rollout, runs};
 
-fn check(name: &str, page: &str) {
+const NEED: Detail = Detail::Attention;
+
+pub fn check(name: &str, page: &str) {
     let file = path("golden", &format!("{name}.txt"));
     if std::env::var_os("UPDATE_GOLDEN").is_some() {
         std::fs::write(&file, page).unwrap();
@@ -17,10 +21,10 @@ fn check(name: &str, page: &str) {
 #[test]
 fn every_state_looks_as_kept() {
     for name in ROLLOUTS {
-        check(&format!("{name}-80"), &render_status(&rollout(name), now(), 80, Style::PLAIN));
+        check(&format!("{name}-80"), &render_status(&rollout(name), now(), 80, Style::PLAIN, NEED));
     }
     for name in ["baking", "two-components"] {
-        check(&format!("{name}-100"), &render_status(&rollout(name), now(), 100, Style::PLAIN));
+        check(&format!("{name}-100"), &render_status(&rollout(name), now(), 100, Style::PLAIN, NEED));
     }
 }
 
@@ -29,7 +33,7 @@ fn no_line_is_wider_than_the_page_painted_or_not() {
     for name in ROLLOUTS {
         for width in [60, 80, 100] {
             for style in [Style::PLAIN, Style::PAINTED] {
-                let page = render_status(&rollout(name), now(), width, style);
+                let page = render_status(&rollout(name), now(), width, style, NEED);
                 for line in page.lines() {
                     assert!(painted_width(line) <= width, "{name} at {width}: {line}");
                 }
@@ -37,7 +41,7 @@ fn no_line_is_wider_than_the_page_painted_or_not() {
         }
     }
     assert!(
-        render_status(&rollout("two-components"), now(), 400, Style::PLAIN)
+        render_status(&rollout("two-components"), now(), 400, Style::PLAIN, NEED)
             .lines()
             .all(|l| painted_width(l) <= 100)
     );
@@ -46,9 +50,9 @@ fn no_line_is_wider_than_the_page_painted_or_not() {
 #[test]
 fn colours_change_nothing_but_colours() {
     for name in ROLLOUTS {
-        let painted = render_status(&rollout(name), now(), 80, Style::PAINTED);
+        let painted = render_status(&rollout(name), now(), 80, Style::PAINTED, NEED);
         assert!(painted.contains("\u{1b}["), "{name} is not painted");
-        let plain = render_status(&rollout(name), now(), 80, Style::PLAIN);
+        let plain = render_status(&rollout(name), now(), 80, Style::PLAIN, NEED);
         assert!(!plain.contains('\u{1b}'));
         for (a, b) in painted.lines().zip(plain.lines()) {
             assert_eq!(painted_width(a), painted_width(b), "{name}: {b}");
@@ -59,7 +63,7 @@ fn colours_change_nothing_but_colours() {
 #[test]
 fn a_rollout_that_nobody_looked_at_says_so() {
     let fresh = Rollout { status: None, ..rollout("idle") };
-    check("fresh-80", &render_status(&fresh, now(), 80, Style::PLAIN));
+    check("fresh-80", &render_status(&fresh, now(), 80, Style::PLAIN, NEED));
 }
 
 #[test]
@@ -70,7 +74,7 @@ fn twenty_phases_take_several_lines() {
         .map(|i| palier::api::Phase { name: format!("phase-{i}"), traffic: i * 5, ..phase.clone() })
         .collect();
     many.status.as_mut().unwrap().components[0].phase_index = Some(13);
-    let page = render_status(&many, now(), 80, Style::PLAIN);
+    let page = render_status(&many, now(), 80, Style::PLAIN, NEED);
     let steps: Vec<&str> = page.lines().skip_while(|line| !line.contains('✓')).take(3).collect();
     assert!(steps[0].starts_with("  ✓ 5 % ─ ✓ 10 %") && steps[1].contains("● 70 %"), "{page}");
     assert!(steps[2].contains("○ 100 %"), "{page}");
@@ -91,7 +95,7 @@ fn text_of_the_cluster_cannot_move_the_cursor() {
     run.reason = text.to_owned();
     run.timeline[0].message = text.to_owned();
     run.timeline[0].reason = text.to_owned();
-    let page = render_status(&evil, now(), 80, Style::PLAIN) + &status_line(&evil);
+    let page = render_status(&evil, now(), 80, Style::PLAIN, NEED) + &status_line(&evil);
     let bad = page.chars().find(|c| (c.is_control() && *c != '\n') || *c == '\u{202e}');
     assert_eq!(bad, None, "{page:?}");
 }
@@ -99,8 +103,8 @@ fn text_of_the_cluster_cannot_move_the_cursor() {
 #[test]
 fn histories_look_as_kept() {
     check("history-80", &render_history(&runs(), now(), 80, Style::PLAIN));
-    check("run-6-80", &render_run(&runs()[2], now(), 80, Style::PLAIN));
-    check("run-8-80", &render_run(&runs()[0], now(), 80, Style::PLAIN));
+    check("run-6-80", &render_run(&runs()[2], now(), 80, Style::PLAIN, NEED));
+    check("run-8-80", &render_run(&runs()[0], now(), 80, Style::PLAIN, NEED));
 }
 
 #[test]

@@ -6,6 +6,8 @@
 mod actions;
 mod fixtures;
 mod golden;
+mod parts;
 mod program;
 mod server;
+mod story;
 mod verdicts;

@@ -221,6 +221,15 @@ async fn patience_ends_with_status_3() {
 }
 
 #[tokio::test]
+async fn a_release_of_parts_is_a_tree_and_all_adds_every_detail() {
+    let config = tell("parts", &["chain"]).await;
+    let brief = text(&config.palier(&["status", "shop"]).await.stdout);
+    assert!(brief.contains("  └─ ▶ stock") && !brief.contains("canary pods ready"), "{brief}");
+    let all = text(&config.palier(&["status", "shop", "--all"]).await.stdout);
+    assert!(all.contains("  └─ ▶ stock") && all.matches("canary pods ready").count() == 6, "{all}");
+}
+
+#[tokio::test]
 async fn a_status_is_text_json_or_yaml() {
     let config = tell("forms", &["baking"]).await;
     let plain = text(&config.palier(&["status", "shop"]).await.stdout);

@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 
-use crate::api::{BakeStatus, ComponentStatus, Gate, Phase, Revision, RolloutState, Stage};
+use crate::api::{ComponentStatus, Gate, Revision, RolloutState, Stage};
 
 use super::ink::{Ink, Line, Page};
+use super::proof::{Bake, bake_of};
 use super::{Frame, gates, text, time, words};
 
 /// Column at which the values of the rows start.
@@ -23,12 +24,19 @@ pub(super) fn draw(
     limits: &BTreeMap<&str, &Gate>,
 ) {
     title(page, component);
-    if component.canary.is_some() && !matches!(component.stage, Stage::Idle | Stage::RolledBack) {
+    let is_out = matches!(component.stage, Stage::Idle | Stage::TakenBack | Stage::RolledBack);
+    if component.canary.is_some() && !is_out {
         stage(page, frame, component);
+        setbacks(page, frame, component);
         traffic(page, component);
         pods(page, component);
-    } else if !component.message.is_empty() {
-        page.paragraph(2, Ink::Plain, &component.message, 3);
+    } else {
+        if !component.failure.is_empty() {
+            page.paragraph(2, Ink::Bad, &format!("taken back: {}", component.failure), 3);
+        }
+        if !component.message.is_empty() {
+            page.paragraph(2, Ink::Plain, &component.message, 3);
+        }
     }
     if !component.gates.is_empty() {
         page.gap();
@@ -79,15 +87,9 @@ fn row(page: &Page, label: &str) -> Line {
 }
 
 fn stage(page: &mut Page, frame: &Frame<'_>, component: &ComponentStatus) {
-    let phase = component
-        .phase_index
-        .and_then(|index| usize::try_from(index).ok())
-        .and_then(|index| frame.phases.get(index));
-    match (&component.bake, phase) {
-        (Some(bake), Some(phase)) if component.stage == Stage::Baking => {
-            bake_row(page, frame, bake, phase);
-        }
-        _ => {
+    match bake_of(frame.spec, component, frame.now) {
+        Some(bake) => bake_row(page, frame, bake),
+        None => {
             let since =
                 component.since.map(|at| format!(", {}", time::span(time::seconds_between(at, frame.now))));
             let line = row(page, "stage")
@@ -101,35 +103,35 @@ fn stage(page: &mut Page, frame: &Frame<'_>, component: &ComponentStatus) {
     }
 }
 
-fn bake_row(page: &mut Page, frame: &Frame<'_>, bake: &BakeStatus, phase: &Phase) {
-    let wanted = phase.bake_time.as_millis() / 1_000;
-    let earned = earned_seconds(bake, frame, wanted);
+fn bake_row(page: &mut Page, frame: &Frame<'_>, bake: Bake) {
+    let Bake { wanted, earned, is_still } = bake;
     let share = if wanted == 0 { 100 } else { earned * 100 / wanted };
     let ink = match frame.state {
         RolloutState::Held | RolloutState::Paused => Ink::Warn,
         _ => Ink::Busy,
     };
-    let line = bar(row(page, "bake"), ink, share)
+    let line = bar(row(page, "bake"), ink, share, BAR)
         .put(Ink::Plain, &format!("  {share:>3} %"))
         .put(Ink::Plain, &format!("  {} of {}", time::span(earned), time::span(wanted)));
-    let line = if bake.counted_until.is_none() && earned < wanted {
-        line.put(Ink::Warn, ", standing still")
-    } else {
-        line
-    };
+    let line = if is_still { line.put(Ink::Warn, ", standing still") } else { line };
     page.push(line);
 }
 
-/// The proven time. It is stored now and then; while its clock runs, the time since is added, up to what is wanted.
-fn earned_seconds(bake: &BakeStatus, frame: &Frame<'_>, wanted: i64) -> i64 {
-    let stored = bake.earned.as_millis() / 1_000;
-    let since = bake.counted_until.map_or(0, |at| time::seconds_between(at, frame.now).max(0));
-    (stored + since).min(wanted)
+/// How often it stepped back, and why it goes back.
+fn setbacks(page: &mut Page, frame: &Frame<'_>, component: &ComponentStatus) {
+    if component.step_backs > 0 {
+        let words = format!("stepped back {} of {} times", component.step_backs, frame.spec.max_step_backs);
+        let line = row(page, "").put(Ink::Warn, &words);
+        page.push(line);
+    }
+    if !component.failure.is_empty() {
+        page.paragraph(VALUES, Ink::Bad, &component.failure, 3);
+    }
 }
 
 fn traffic(page: &mut Page, component: &ComponentStatus) {
     let weight = i64::from(component.weight.clamp(0, 100));
-    let line = bar(row(page, "traffic"), Ink::Good, weight)
+    let line = bar(row(page, "traffic"), Ink::Good, weight, BAR)
         .put(Ink::Plain, &format!("  {weight:>3} % canary, {} % stable", 100 - weight));
     let target = component.target_weight;
     let line = match component.stage {
@@ -150,13 +152,13 @@ fn pods(page: &mut Page, component: &ComponentStatus) {
     page.push(line);
 }
 
-/// A bar that is filled by `share` per cent. Anything above nothing shows, and only everything fills it.
-fn bar(line: Line, ink: Ink, share: i64) -> Line {
+/// A bar of `columns` that is filled by `share` per cent. Anything above nothing shows, and only everything fills it.
+pub(super) fn bar(line: Line, ink: Ink, share: i64, columns: usize) -> Line {
     let share = usize::try_from(share.clamp(0, 100)).unwrap_or(0);
     let filled = match share {
         0 => 0,
-        100 => BAR,
-        _ => (share * BAR / 100).clamp(1, BAR - 1),
+        100 => columns,
+        _ => (share * columns / 100).clamp(1, columns - 1),
     };
-    line.put(ink, &"█".repeat(filled)).put(Ink::Dim, &"░".repeat(BAR - filled))
+    line.put(ink, &"█".repeat(filled)).put(Ink::Dim, &"░".repeat(columns - filled))
 }

@@ -25,7 +25,10 @@ pub(super) fn draw(page: &mut Page, rollout: &Rollout, status: &RolloutStatus, n
     message(page, status);
     if let Some(next) = &status.next_action {
         let when = next.at.map(|at| time::until(now, at)).unwrap_or_default();
-        let line = page.line().put(Ink::Dim, "Next: ").put(Ink::Plain, &text::clean(&next.what));
+        // Long words never push the time off the line.
+        let room = page.width.saturating_sub(text::width("Next: ") + 1 + text::width(&when));
+        let what = text::cut(&text::clean(&next.what), room);
+        let line = page.line().put(Ink::Dim, "Next: ").put(Ink::Plain, &what);
         let line = if when.is_empty() { line } else { line.put(Ink::Plain, " ").put(Ink::Strong, &when) };
         page.push(line);
     }
@@ -40,7 +43,7 @@ pub(super) fn draw(page: &mut Page, rollout: &Rollout, status: &RolloutStatus, n
 
 fn title(page: &mut Page, rollout: &Rollout, status: &RolloutStatus, now: Timestamp) {
     let (word, ink) = match rollout.status {
-        Some(_) => words::state(status.state),
+        Some(_) => words::headline(status),
         None => ("Not seen yet", Ink::Warn),
     };
     let name = match rollout.namespace() {

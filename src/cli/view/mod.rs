@@ -2,17 +2,25 @@
 //!
 //! ```text
 //! header      name, state, run, message, next action
-//! phases      ✓ pilot 10 % ── ● half 50 % ── ○ everyone 100 %
-//! component   stage, traffic, pods, gates        (one block each)
+//! phases      ✓ pilot 10 % ── ● half 50 % ── ○ everyone 100 %     (one or two components that stand alone)
+//! parts       the tree of the components, a line each            (all others)
+//! component   stage, traffic, pods, gates                        (a block each, of those that need a look)
+//! degraded    switches that are set; hooks that run or failed
 //! timeline    the latest entries
 //! ```
 
 mod component;
+mod degraded;
 mod gates;
+mod graph;
 mod header;
 mod history;
+mod hooks;
 mod ink;
+mod parts;
 mod phases;
+mod proof;
+mod record;
 mod text;
 mod time;
 mod timeline;
@@ -22,10 +30,11 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 
-use crate::api::{Gate, Phase, Rollout, RolloutState};
+use crate::api::{Gate, Rollout, RolloutSpec, RolloutState};
 
-pub use history::{render_history, render_run};
+pub use history::render_history;
 pub use ink::{Ink, Style};
+pub use record::render_run;
 pub use text::{clean, cut, painted_width, wrap};
 pub use time::{ago, span, stamp};
 
@@ -42,26 +51,54 @@ const TIMELINE_ENTRIES: usize = 6;
 struct Frame<'a> {
     now: Timestamp,
     state: RolloutState,
-    phases: &'a [Phase],
+    spec: &'a RolloutSpec,
+}
+
+/// How much of a release of several parts is shown.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Detail {
+    /// What needs a look.
+    #[default]
+    Attention,
+    /// Everything.
+    All,
 }
 
 /// The status of a Rollout at `now`, in lines of at most `width` columns (brought into 60 to 100).
 #[must_use]
-pub fn render_status(rollout: &Rollout, now: Timestamp, width: usize, style: Style) -> String {
+pub fn render_status(
+    rollout: &Rollout,
+    now: Timestamp,
+    width: usize,
+    style: Style,
+    detail: Detail,
+) -> String {
     let mut page = Page::new(width.clamp(WIDTH_MIN, WIDTH_MAX), style);
     let status = rollout.status.clone().unwrap_or_default();
-    let frame = Frame { now, state: status.state, phases: &rollout.spec.phases };
+    let frame = Frame { now, state: status.state, spec: &rollout.spec };
+    let (is_all, run) = (detail == Detail::All, status.run.as_ref());
     header::draw(&mut page, rollout, &status, now);
     if rollout.status.is_none() {
         return page.finish();
     }
     page.gap();
-    phases::draw(&mut page, &status, frame.phases);
-    for component in &status.components {
-        page.gap();
-        component::draw(&mut page, &frame, component, &gates_of(rollout, &component.name));
+    let is_graph = graph::is_graph(&rollout.spec);
+    if is_graph {
+        parts::draw(&mut page, &frame, &status);
+    } else {
+        phases::draw(&mut page, &status, &rollout.spec);
     }
-    if let Some(run) = &status.run
+    for component in &status.components {
+        if !is_graph || is_all || proof::needs_attention(&rollout.spec, run, component) {
+            page.gap();
+            component::draw(&mut page, &frame, component, &gates_of(&rollout.spec, &component.name));
+        }
+    }
+    if let Some(run) = run {
+        degraded::draw(&mut page, now, &run.degraded, &rollout.spec.degraded_modes, is_all);
+        hooks::draw(&mut page, now, &run.hooks, is_all);
+    }
+    if let Some(run) = run
         && !run.timeline.is_empty()
     {
         page.gap();
@@ -74,7 +111,7 @@ pub fn render_status(rollout: &Rollout, now: Timestamp, width: usize, style: Sty
 #[must_use]
 pub fn status_line(rollout: &Rollout) -> String {
     let Some(status) = rollout.status.clone() else { return "Not seen yet".to_owned() };
-    let mut parts = vec![words::state(status.state).0.to_owned()];
+    let mut parts = vec![words::headline(&status).0.to_owned()];
     if let Some(run) = &status.run {
         parts.push(format!("run {}", run.number));
     }
@@ -87,7 +124,12 @@ pub fn status_line(rollout: &Rollout) -> String {
     if !status.gates.is_empty() {
         parts.push(format!("gates {}", clean(&status.gates)));
     }
-    let line = parts.join(", ");
+    let line = match () {
+        () if graph::is_graph(&rollout.spec) => {
+            format!("{} ({})", parts.join(", "), parts::in_a_line(&status))
+        }
+        () => parts.join(", "),
+    };
     let why = if status.message.is_empty() { status.run.map(|run| run.reason) } else { Some(status.message) };
     match why.as_deref().map(clean) {
         Some(why) if !why.is_empty() => format!("{line}: {why}"),
@@ -96,7 +138,7 @@ pub fn status_line(rollout: &Rollout) -> String {
 }
 
 /// The gates that a component is judged by, by name.
-fn gates_of<'a>(rollout: &'a Rollout, component: &str) -> BTreeMap<&'a str, &'a Gate> {
-    let own = rollout.spec.components.iter().filter(|c| c.name == component).flat_map(|c| &c.gates);
-    rollout.spec.gates.iter().chain(own).map(|gate| (gate.name.as_str(), gate)).collect()
+fn gates_of<'a>(spec: &'a RolloutSpec, component: &str) -> BTreeMap<&'a str, &'a Gate> {
+    let own = spec.components.iter().filter(|c| c.name == component).flat_map(|c| &c.gates);
+    spec.gates.iter().chain(own).map(|gate| (gate.name.as_str(), gate)).collect()
 }

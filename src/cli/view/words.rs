@@ -1,6 +1,8 @@
 //! The words and the inks of states, stages and verdicts.
 
-use crate::api::{Outcome, RolloutState, Stage, Threshold, Verdict};
+use crate::api::{
+    DegradedState, HookState, Outcome, RolloutState, RolloutStatus, Stage, SwitchState, Threshold, Verdict,
+};
 use crate::engine::Reason;
 
 use super::ink::Ink;
@@ -20,6 +22,16 @@ pub const fn state(state: RolloutState) -> (&'static str, Ink) {
         RolloutState::Promoting => ("Promoting", Ink::Busy),
         RolloutState::Completed => ("Completed", Ink::Good),
         RolloutState::Stalled => ("Stalled", Ink::Bad),
+    }
+}
+
+/// Where a Rollout is, as people say it: a run that took some of its components back is not rolled back as a whole.
+#[must_use]
+pub fn headline(status: &RolloutStatus) -> (&'static str, Ink) {
+    let ended_as = status.run.as_ref().and_then(|run| run.outcome);
+    match (status.state, ended_as) {
+        (RolloutState::RolledBack, Some(Outcome::PartiallyCompleted)) => outcome(ended_as),
+        (known, _) => state(known),
     }
 }
 
@@ -54,6 +66,40 @@ pub const fn outcome(outcome: Option<Outcome>) -> (&'static str, Ink) {
     }
 }
 
+/// How the state of a degraded mode is written and in which ink.
+#[must_use]
+pub const fn degraded(state: DegradedState) -> (&'static str, Ink) {
+    match state {
+        DegradedState::Entering => ("being entered", Ink::Warn),
+        DegradedState::On => ("on", Ink::Warn),
+        DegradedState::Leaving => ("being left", Ink::Busy),
+        DegradedState::Left => ("left", Ink::Dim),
+    }
+}
+
+/// How the state of a switch is written and in which ink.
+#[must_use]
+pub fn switch(state: SwitchState) -> (&'static str, Ink) {
+    match state {
+        SwitchState::Recorded => ("not set", Ink::Dim),
+        SwitchState::Set => ("set", Ink::Warn),
+        SwitchState::Restored => ("as it was", Ink::Good),
+        _ if state == SwitchState::Foreign => ("changed by somebody else, left alone", Ink::Warn),
+        _ => ("could not be set back", Ink::Bad),
+    }
+}
+
+/// Mark, word and ink of a hook.
+#[must_use]
+pub const fn hook(state: HookState) -> (&'static str, &'static str, Ink) {
+    match state {
+        HookState::Running => ("▶", "running", Ink::Busy),
+        HookState::Retrying => ("!", "failed", Ink::Warn),
+        HookState::Succeeded => ("✓", "succeeded", Ink::Good),
+        HookState::Failed => ("✗", "failed", Ink::Bad),
+    }
+}
+
 /// The mark of a verdict.
 #[must_use]
 pub const fn verdict(verdict: Verdict) -> (&'static str, Ink) {
@@ -83,7 +129,9 @@ pub const fn verdict_words(verdict: Verdict) -> &'static str {
 pub fn reason_ink(reason: &str) -> Ink {
     const BAD: [Reason; 4] =
         [Reason::GateFailed, Reason::RollbackStarted, Reason::RolledBack, Reason::ProgressDeadlineExceeded];
-    const WARN: [Reason; 5] = [
+    const WARN: [Reason; 7] = [
+        Reason::SteppedBack,
+        Reason::PartiallyCompleted,
         Reason::EvidenceMissing,
         Reason::ActionRefused,
         Reason::ForeignChange,
@@ -93,6 +141,7 @@ pub fn reason_ink(reason: &str) -> Ink {
     const GOOD: [Reason; 2] = [Reason::PhaseEarned, Reason::Completed];
     let is_in = |reasons: &[Reason]| reasons.iter().any(|known| known.as_str() == reason);
     match () {
+        () if reason == "HookFailed" || reason == "DegradedModeEntered" => Ink::Warn,
         () if is_in(&BAD) => Ink::Bad,
         () if is_in(&WARN) => Ink::Warn,
         () if is_in(&GOOD) => Ink::Good,
