@@ -6,6 +6,7 @@ mod gitops;
 mod kills;
 mod leaders;
 mod letting_go;
+mod parts;
 mod refusals;
 mod releases;
 mod rights;
@@ -22,6 +23,8 @@ use crate::world::Crew::{Own, Shared};
 pub fn with_the_shared_pair() -> Vec<Scenario> {
     vec![
         scenario!(Shared, rollbacks::row02_errors_go_back_twenty_times),
+        scenario!(Shared, parts::parts1_a_chain_reaches_everyone),
+        scenario!(Shared, parts::parts2_the_third_fails_at_half),
         scenario!(Shared, releases::row01_good_image_reaches_everyone),
         scenario!(Shared, refusals::row12_bad_manifests_are_refused),
         scenario!(Shared, sizes::row07_scaled_at_each_phase),
