@@ -147,8 +147,11 @@ fn adopted_after_the_last_bake(scene: &Scene, trail: &Trail, names: &[&str]) -> 
 }
 
 pub async fn parts2_the_third_fails_at_half(scene: Arc<Scene>) -> Result<()> {
-    // Given the same, with a gate of the third that bears a tenth of a bad version's errors, and not half of them
-    let given = domains_and_news().component("production", "gates", json!([Gate::errors_per_second().0]));
+    // Given the same, with a gate of the third that bears a tenth of a bad version's errors, and not half of them; it bakes there
+    // for longer than the others
+    let given = domains_and_news()
+        .component("production", "gates", json!([Gate::errors_per_second().0]))
+        .component("production", "phases", json!([{"name": "half", "bakeTime": "9s"}]));
     let shop = scene.given(given).await?;
     let loads = visitors_of_all(&shop)?;
     let workload =

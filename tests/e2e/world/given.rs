@@ -48,14 +48,14 @@ impl Gate {
         }))
     }
 
-    /// At most five errors of the canary a second: what a version that fails one of three requests keeps with a tenth of 50
+    /// At most four errors of the canary a second: what a version that fails one of three requests keeps with a tenth of 50
     /// visitors a second, and breaks with half of them.
     pub fn errors_per_second() -> Self {
         Self(json!({
             "name": "errors-per-second", "interval": "1s", "window": "5s", "failureThreshold": 2,
             "prometheus": {"query":
                 "sum(rate(http_requests_total{namespace=\"$namespace\",pod=~\"$canary_pods\",code=~\"5..\"}[$window])) or vector(0)"},
-            "threshold": {"max": 5},
+            "threshold": {"max": 4},
         }))
     }
 
