@@ -22,7 +22,7 @@ use crate::world::trail::Deed;
 use crate::world::{Gate, Given, Scene, Shop, Trail};
 
 /// Requests per second to each component.
-pub const RATE: u32 = 50;
+const RATE: u32 = 50;
 /// Pods of each component.
 const PODS: u32 = 3;
 /// How long a chain may take on a busy machine.
@@ -196,7 +196,7 @@ pub async fn parts2_the_third_fails_at_half(scene: Arc<Scene>) -> Result<()> {
 }
 
 /// When the answer arrived for which a component was taken back.
-fn answer_that_took_back(scene: &Scene, shop: &Shop, name: &str) -> Result<Timestamp> {
+pub fn answer_that_took_back(scene: &Scene, shop: &Shop, name: &str) -> Result<Timestamp> {
     let goes_back = |status: &RolloutStatus| {
         let component = status.components.iter().find(|one| one.name == name)?;
         let is_back = matches!(component.stage, Stage::RollingBack | Stage::TakenBack);

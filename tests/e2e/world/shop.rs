@@ -80,7 +80,8 @@ impl Shop {
         self.workload_answers_from(self.workload(), tag).await
     }
 
-    async fn workload_answers_from(&self, workload: &Workload, tag: &str) -> Result<()> {
+    /// The same of any workload.
+    pub async fn workload_answers_from(&self, workload: &Workload, tag: &str) -> Result<()> {
         let what = format!("{} answers from {tag}", workload.host(&self.scene.namespace));
         eventually(what, SOON, async || {
             for _ in 0..10 {
