@@ -9,7 +9,8 @@ use std::collections::BTreeSet;
 use jiff::Timestamp;
 
 use crate::api::{
-    BakeStatus, ComponentStatus, Gate, GateStatus, NoDataThen, OnFailure, Phase, Span, Stage, Verdict,
+    BakeStatus, ComponentStatus, Gate, GateStatus, NoDataThen, OnFailure, Phase, Span, Stage, TimelineEntry,
+    Verdict,
 };
 
 use super::gates::{due_at, evidence_key, fold, judge, no_data_deadline};
@@ -93,13 +94,15 @@ pub(super) fn gather(turn: &mut Turn<'_>, component: &mut ComponentStatus, part:
     align(turn, component, part, phase);
     let Some(bake) = component.bake.clone() else { return };
     let finish_at = bake.counted_until.map(|until| after(until, remaining(&bake, phase)));
+    let has_stepped_back = component.step_backs > 0 && came_down(turn, part);
     for gate in gates_of(turn, part) {
         let Some(at) = component.gates.iter().position(|status| status.name == gate.name) else { continue };
         let before = component.gates[at].verdict;
         let is_mine = |a: &&Answered| a.component == part.name && a.gate == gate.name;
         for answered in turn.world.answers.iter().filter(is_mine) {
             let known = &component.gates[at];
-            let early = too_early(&gate, known, answered, bake.started_at);
+            let early = too_early(&gate, known, answered, bake.started_at)
+                .or_else(|| too_late(&gate, has_stepped_back, known, answered, bake.started_at));
             component.gates[at] = early.unwrap_or_else(|| fold(&gate, known, answered));
         }
         tell_evidence(turn, part, before, &component.gates[at]);
@@ -131,6 +134,34 @@ fn too_early(
     }
     let message = "waiting for the canary's first samples".to_owned();
     Some(GateStatus { message, evaluated_at: Some(answered.at), ..known.clone() })
+}
+
+/// Whether the component has come to its present phase by a step back, and not by a raise since.
+fn came_down(turn: &Turn<'_>, part: &Part<'_>) -> bool {
+    let (down, up) = (Reason::SteppedBack.as_str(), Reason::PhaseEarned.as_str());
+    let moves =
+        |entry: &&TimelineEntry| entry.component == part.name && (entry.reason == down || entry.reason == up);
+    turn.run().is_some_and(|run| run.timeline.iter().rev().find(moves).is_some_and(|it| it.reason == down))
+}
+
+/// The gate with a failing answer that speaks of the share before a step back: until one window has passed since the smaller
+/// weight came into force, a rate still holds the errors of the greater one. Of gates that ask for steps back only: what is
+/// grave enough to go back altogether is so whenever it was.
+fn too_late(
+    gate: &Judge<'_>,
+    has_stepped_back: bool,
+    known: &GateStatus,
+    answered: &Answered,
+    started_at: Timestamp,
+) -> Option<GateStatus> {
+    let ends_at = after(after(started_at, gate.initial_delay), gate.window);
+    let is_of_steps = has_stepped_back && gate.asks == OnFailure::StepBack && answered.key == known.key;
+    if !is_of_steps || answered.at >= ends_at || judge(gate, &answered.answer).verdict != Verdict::Fail {
+        return None;
+    }
+    let message = "waiting until the window holds nothing of the greater share".to_owned();
+    let evaluated_at = Some(answered.at);
+    Some(GateStatus { verdict: Verdict::Wait, message, evaluated_at, no_data_since: None, ..known.clone() })
 }
 
 fn tell_evidence(turn: &mut Turn<'_>, part: &Part<'_>, before: Verdict, status: &GateStatus) {

@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use anyhow::{Context, Result};
 use jiff::Timestamp;
 use serde::Deserialize;
+use serde_json::Value;
 
 /// One request to an API server.
 #[derive(Clone, Debug)]
@@ -32,6 +33,8 @@ pub struct Entry {
     pub name: String,
     /// HTTP status of the answer.
     pub code: u16,
+    /// What was sent, where the audit policy keeps it (see audit.yaml); else `null`.
+    pub body: Value,
 }
 
 impl Entry {
@@ -143,6 +146,8 @@ struct Event {
     user_agent: String,
     object_ref: Option<ObjectRef>,
     response_status: Option<Status>,
+    #[serde(default)]
+    request_object: Value,
     request_received_timestamp: Timestamp,
     stage_timestamp: Timestamp,
 }
@@ -187,6 +192,7 @@ impl Event {
             namespace: object.namespace,
             name: object.name,
             code: self.response_status.map_or(0, |status| status.code),
+            body: self.request_object,
         })
     }
 }

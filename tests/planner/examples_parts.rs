@@ -201,6 +201,44 @@ fn a_step_back_from_everyone_brings_callers_of_the_service_back_too() {
 }
 
 #[test]
+fn what_a_window_still_holds_of_the_greater_share_is_no_reason_to_step_back_again() {
+    let mut spec = spec(&CHAIN[..1]);
+    spec.components[0].gates[0].on_failure = Some(OnFailure::StepBack);
+    let (mut drive, values) = voiced(spec);
+    push_all(&mut drive.cluster, "app:v2");
+    while part(&drive.working, "suppliers").weight < 50 {
+        drive.run(drive.cluster.now + jiff::SignedDuration::from_secs(1), |_, _| {});
+    }
+    say(&values, "suppliers", "errors", 0.5);
+    while part(&drive.working, "suppliers").step_backs == 0 {
+        drive.run(drive.cluster.now + jiff::SignedDuration::from_secs(1), |_, _| {});
+    }
+    // A rate over a minute falls slowly: for 50 s it is that of half of the traffic.
+    drive.run(drive.cluster.now + jiff::SignedDuration::from_secs(50), |_, _| {});
+    assert_eq!(weight_of(&drive.cluster, "suppliers").0, 10, "{:#?}", drive.working);
+    say(&values, "suppliers", "errors", 0.0);
+    assert_eq!(drive.run(at(9_000), |_, _| {}), Stop::AtRest);
+    let run = drive.working.run.clone().expect("a run");
+    assert_eq!(run.outcome, Some(Outcome::Completed), "{run:#?}");
+    let told = drive.happened.iter().filter(|(_, h)| h.reason == Reason::SteppedBack);
+    assert_eq!(told.count(), 1, "{:#?}", drive.happened);
+}
+
+#[test]
+fn a_version_that_fails_with_the_smaller_share_too_goes_when_the_window_has_passed() {
+    let mut spec = spec(&CHAIN[..1]);
+    spec.components[0].gates[0].on_failure = Some(OnFailure::StepBack);
+    let (mut drive, values) = voiced(spec);
+    push_all(&mut drive.cluster, "app:v2");
+    while part(&drive.working, "suppliers").weight < 50 {
+        drive.run(drive.cluster.now + jiff::SignedDuration::from_secs(1), |_, _| {});
+    }
+    say(&values, "suppliers", "errors", 0.5);
+    assert_eq!(drive.run(drive.cluster.now + jiff::SignedDuration::from_secs(150), |_, _| {}), Stop::AtRest);
+    assert_eq!(drive.working.run.clone().expect("a run").outcome, Some(Outcome::RolledBack));
+}
+
+#[test]
 fn the_first_phase_has_nothing_to_step_back_to() {
     let mut spec = spec(&CHAIN[..1]);
     spec.components[0].gates[0].on_failure = Some(OnFailure::StepBack);

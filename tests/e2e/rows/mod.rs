@@ -7,6 +7,9 @@ mod hooks;
 mod kills;
 mod leaders;
 mod letting_go;
+mod parts;
+mod parts_back;
+mod parts_room;
 mod refusals;
 mod releases;
 mod rights;
@@ -23,6 +26,11 @@ use crate::world::Crew::{Own, Shared};
 pub fn with_the_shared_pair() -> Vec<Scenario> {
     vec![
         scenario!(Shared, rollbacks::row02_errors_go_back_twenty_times),
+        scenario!(Shared, parts::parts1_a_chain_reaches_everyone),
+        scenario!(Shared, parts_back::parts3_all_go_back_the_last_first),
+        scenario!(Shared, parts::parts2_the_third_fails_at_half),
+        scenario!(Shared, parts_back::parts5_two_steps_back_then_out),
+        scenario!(Shared, parts_room::parts7_extra_pods_stay_in_their_room),
         scenario!(Shared, releases::row01_good_image_reaches_everyone),
         scenario!(Shared, refusals::row12_bad_manifests_are_refused),
         scenario!(Shared, sizes::row07_scaled_at_each_phase),
@@ -61,6 +69,7 @@ pub fn with_the_shared_pair() -> Vec<Scenario> {
 /// They are played after the others, when the cluster-wide chart is gone.
 pub fn with_controllers_of_their_own() -> Vec<Scenario> {
     vec![
+        scenario!(Own(1), parts_back::parts3_killed_at_each_write_of_the_way_back),
         scenario!(Own(0), rights::row11_each_rule_is_needed),
         scenario!(Own(1), gitops::row10_applied_by_the_server),
         scenario!(Own(1), gitops::row10_applied_by_the_client),

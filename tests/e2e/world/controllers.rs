@@ -9,6 +9,8 @@ use anyhow::{Context as _, Result};
 use jiff::Timestamp;
 use k8s_openapi::api::coordination::v1::Lease;
 use kube::Api;
+use kube::api::{Patch, PatchParams};
+use serde_json::json;
 
 use crate::lab::{Lab, eventually};
 
@@ -135,6 +137,14 @@ pub async fn leader(lab: &Lab, home: &str) -> Result<(String, Option<Timestamp>,
     let lease = leases.get(LEASE).await.context("there is no Lease yet")?.spec.unwrap_or_default();
     let renewed = lease.renew_time.map(|time| time.0);
     Ok((lease.holder_identity.unwrap_or_default(), renewed, lease.lease_transitions.unwrap_or_default()))
+}
+
+/// Takes the Lease from a leader that was killed, as if it had expired: the next one need not wait for that.
+pub async fn free_lease(lab: &Lab, home: &str) -> Result<()> {
+    let leases: Api<Lease> = Api::namespaced(lab.client(), home);
+    let nobody = Patch::Merge(json!({"spec": {"holderIdentity": ""}}));
+    leases.patch(LEASE, &PatchParams::default(), &nobody).await.context("cannot free the Lease")?;
+    Ok(())
 }
 
 /// Waits until one of the candidates holds the Lease, and gives it.

@@ -17,6 +17,8 @@ pub struct Workload {
     pub replicas: u32,
     /// Rules of its HTTPRoute; one rule for everything when empty.
     pub rules: Vec<Value>,
+    /// What the Rollout says of its component besides.
+    pub fields: Vec<(String, Value)>,
 }
 
 /// A gate, as a Rollout's manifest holds it.
@@ -43,6 +45,17 @@ impl Gate {
                 "histogram_quantile(0.95, sum by (le) \
                  (rate(http_request_duration_seconds_bucket{namespace=\"$namespace\",pod=~\"$canary_pods\"}[$window])))"},
             "threshold": {"max": 0.25},
+        }))
+    }
+
+    /// At most four errors of the canary a second: what a version that fails one of three requests keeps with a tenth of 50
+    /// visitors a second, and breaks with half of them.
+    pub fn errors_per_second() -> Self {
+        Self(json!({
+            "name": "errors-per-second", "interval": "1s", "window": "5s", "failureThreshold": 2,
+            "prometheus": {"query":
+                "sum(rate(http_requests_total{namespace=\"$namespace\",pod=~\"$canary_pods\",code=~\"5..\"}[$window])) or vector(0)"},
+            "threshold": {"max": 4},
         }))
     }
 
@@ -89,7 +102,15 @@ impl Given {
 
     /// Another workload beside, a component of the same Rollout.
     pub fn and(mut self, name: &str, tag: &str) -> Self {
-        self.workloads.push(Workload { name: name.into(), tag: tag.into(), replicas: 4, rules: Vec::new() });
+        let (name, tag) = (name.into(), tag.into());
+        self.workloads.push(Workload { name, tag, replicas: 4, rules: Vec::new(), fields: Vec::new() });
+        self
+    }
+
+    /// A field of the component of one workload, such as `dependsOn` or `gates`.
+    pub fn component(mut self, name: &str, field: &str, value: Value) -> Self {
+        let its = self.workloads.iter_mut().filter(|workload| workload.name == name);
+        its.for_each(|workload| workload.fields.push((field.to_owned(), value.clone())));
         self
     }
 
@@ -171,6 +192,9 @@ impl Given {
                 component["traffic"] = json!({
                     "service": workload.name, "gatewayAPI": {"httpRoutes": [{"name": workload.name}]}});
             }
+            for (field, value) in &workload.fields {
+                component[field] = value.clone();
+            }
             component
         });
         let mut spec = json!({
@@ -196,7 +220,7 @@ impl Workload {
 
     /// The manifests of its Deployment, Service and HTTPRoute.
     pub fn manifests(&self, namespace: &str) -> [Value; 3] {
-        let Self { name, tag, replicas, rules } = self;
+        let Self { name, tag, replicas, rules, .. } = self;
         let meta = json!({"name": name, "namespace": namespace});
         let labels = json!({"app": name});
         let rules = if rules.is_empty() { &vec![json!({"backendRefs": [self.backend()]})] } else { rules };

@@ -17,6 +17,7 @@ pub mod install;
 pub mod phases;
 pub mod scene;
 pub mod shop;
+pub mod trail;
 
 use std::sync::Arc;
 
@@ -31,6 +32,7 @@ pub use conserve::Apart;
 pub use given::{Gate, Given};
 pub use scene::{Crew, Scene};
 pub use shop::Shop;
+pub use trail::Trail;
 
 /// See the module.
 pub struct World {

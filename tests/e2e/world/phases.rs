@@ -20,7 +20,7 @@ use crate::lab::audit::Entry;
 /// How long single steps may take on a busy machine.
 pub const IN_A_MOMENT: Duration = super::shop::SOON;
 /// How long the gateway may take until new weights are in force for every connection.
-const IN_FORCE: Duration = Duration::from_millis(500);
+pub const IN_FORCE: Duration = Duration::from_millis(500);
 
 /// When a run baked at a share: from the moment at which the gateway has it to the last status that said so.
 pub fn stretch(scene: &Scene, shop: &Shop, run: i64, traffic: i32) -> Result<(Timestamp, Timestamp)> {
@@ -74,14 +74,27 @@ pub fn nobody_was_lost(scene: &Scene, report: &Report) -> Result<()> {
 
 /// Fails when a pod of a version was replaced, was deleted or restarted: there were as many as there are to be, ever.
 pub fn pods_are_the_first_ones(scene: &Scene, tag: &str, size: usize) -> Result<()> {
-    let of_tag = |sight: &Sight<Pod>| {
-        let containers = sight.object.spec.as_ref().map(|spec| &spec.containers);
-        containers.and_then(|all| all.first()).and_then(|one| one.image.as_deref()) == Some(&*image(tag))
+    are_the_first_ones(scene.record.pods.all().into_iter().filter(|pod| is_of(pod, tag)), tag, size)
+}
+
+/// The same of one workload.
+pub fn pods_of_are_the_first_ones(scene: &Scene, workload: &str, tag: &str, size: usize) -> Result<()> {
+    let is_its = |pod: &Sight<Pod>| {
+        pod.object.labels().get("app").map(String::as_str) == Some(workload) && is_of(pod, tag)
     };
-    let seen: Vec<Sight<Pod>> = scene.record.pods.all().into_iter().filter(of_tag).collect();
+    are_the_first_ones(scene.record.pods.all().into_iter().filter(is_its), &format!("{workload} {tag}"), size)
+}
+
+fn is_of(pod: &Sight<Pod>, tag: &str) -> bool {
+    let containers = pod.object.spec.as_ref().map(|spec| &spec.containers);
+    containers.and_then(|all| all.first()).and_then(|one| one.image.as_deref()) == Some(&*image(tag))
+}
+
+fn are_the_first_ones(pods: impl Iterator<Item = Sight<Pod>>, what: &str, size: usize) -> Result<()> {
+    let seen: Vec<Sight<Pod>> = pods.collect();
     let uids: std::collections::BTreeSet<String> =
         seen.iter().filter_map(|sight| sight.object.uid()).collect();
-    ensure!(uids.len() == size, "{} pods of {tag} there were, instead of {size}", uids.len());
+    ensure!(uids.len() == size, "{} pods of {what} there were, instead of {size}", uids.len());
     for Sight { object, is_gone, .. } in seen {
         let name = object.name_any();
         ensure!(!is_gone && object.metadata.deletion_timestamp.is_none(), "pod {name} was deleted");

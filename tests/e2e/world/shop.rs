@@ -6,10 +6,10 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, anyhow, bail};
 use jiff::Timestamp;
 use k8s_openapi::api::apps::v1::Deployment;
-use kube::api::{DeleteParams, Patch, PatchParams};
+use kube::api::{DeleteParams, ListParams, Patch, PatchParams};
 use kube::{Api, ResourceExt as _};
 use palier::api::names::ROLLOUT_LABEL;
-use palier::api::{ComponentStatus, Outcome, Rollout, RolloutStatus, Stage};
+use palier::api::{ComponentStatus, Outcome, Rollout, RolloutRun, RolloutStatus, Stage};
 use serde_json::{Value, json};
 
 use super::conserve::{Apart, Found};
@@ -80,7 +80,8 @@ impl Shop {
         self.workload_answers_from(self.workload(), tag).await
     }
 
-    async fn workload_answers_from(&self, workload: &Workload, tag: &str) -> Result<()> {
+    /// The same of any workload.
+    pub async fn workload_answers_from(&self, workload: &Workload, tag: &str) -> Result<()> {
         let what = format!("{} answers from {tag}", workload.host(&self.scene.namespace));
         eventually(what, SOON, async || {
             for _ in 0..10 {
@@ -126,12 +127,25 @@ impl Shop {
         Ok(at)
     }
 
+    /// Somebody sets another image in every workload, one after the other.
+    pub async fn push_to_all(&self, tag: &str) -> Result<()> {
+        for workload in &self.given.workloads {
+            self.push_to(workload, tag).await?;
+        }
+        Ok(())
+    }
+
     /// Somebody scales the first workload, as `kubectl scale` and an HPA do. Gives the time.
     pub async fn scale(&self, replicas: u32) -> Result<Timestamp> {
+        self.scale_of(self.workload(), replicas).await
+    }
+
+    /// Somebody scales a workload. Gives the time.
+    pub async fn scale_of(&self, workload: &Workload, replicas: u32) -> Result<Timestamp> {
         let at = Timestamp::now();
         let patch = Patch::Merge(json!({"spec": {"replicas": replicas}}));
         let params = PatchParams { field_manager: Some(SOMEBODY.into()), ..PatchParams::default() };
-        self.deployments().patch_scale(&self.workload().name, &params, &patch).await?;
+        self.deployments().patch_scale(&workload.name, &params, &patch).await?;
         Ok(at)
     }
 
@@ -156,7 +170,20 @@ impl Shop {
 
     /// The first workload's Deployment, read now.
     pub async fn deployment(&self) -> Result<Deployment> {
-        Ok(self.deployments().get(&self.workload().name).await?)
+        self.deployment_of(self.workload()).await
+    }
+
+    /// A workload's Deployment, read now.
+    pub async fn deployment_of(&self, workload: &Workload) -> Result<Deployment> {
+        Ok(self.deployments().get(&workload.name).await?)
+    }
+
+    /// The record of a run.
+    pub async fn record_of(&self, run: i64) -> Result<RolloutRun> {
+        let records: Api<RolloutRun> = Api::namespaced(self.scene.lab().client(), &self.scene.namespace);
+        let all = records.list(&ListParams::default()).await?.items;
+        let mut its = all.into_iter().filter(|one| one.spec.rollout == self.name && one.spec.number == run);
+        its.next().with_context(|| format!("run {run} has no record"))
     }
 
     /// Somebody deletes the Rollout; comes back when it is gone.
@@ -214,10 +241,20 @@ impl Shop {
 
     /// Waits until a run has ended, as it should.
     pub async fn until_ended(&self, run: i64, outcome: Outcome) -> Result<RolloutStatus> {
+        self.until_ended_within(run, outcome, RUN).await
+    }
+
+    /// The same for a run of several parts, which come one after the other.
+    pub async fn until_ended_within(
+        &self,
+        run: i64,
+        outcome: Outcome,
+        within: Duration,
+    ) -> Result<RolloutStatus> {
         let has_ended = |status: &RolloutStatus| {
             status.run.as_ref().is_some_and(|present| present.number == run && present.ended_at.is_some())
         };
-        let status = self.until(&format!("run {run} has ended"), RUN, has_ended).await?;
+        let status = self.until(&format!("run {run} has ended"), within, has_ended).await?;
         let ended = status.run.as_ref().and_then(|run| run.outcome);
         if ended != Some(outcome) {
             bail!("run {run} ended {ended:?} instead of {outcome:?}");
