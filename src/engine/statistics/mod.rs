@@ -7,7 +7,7 @@
 //! ```
 //!
 //! Everything is a function of its arguments. A state is small, serialises, and is stepped once for each block: a state that
-//! was stored and read again goes on as if nothing had happened.
+//! was stored and read again goes on as if nothing had happened, but for the last digit of a number.
 //!
 //! The sequential tests keep an *e-process*: a number E that starts at 1 and, as long as the canary is no worse than stable,
 //! has an expectation of at most 1 whenever one looks. By Ville's inequality it then ever reaches 1/α with a probability of at

@@ -246,7 +246,7 @@ fn false_alarms_of_counted_checks() {
     near(alarms::cumulative(0.05, 60, 4), 0.352718989, 2e-9);
     near(sliding(windows::Rule::USUAL), 0.034834286, 2e-8);
     near(sliding(windows::Rule::consecutive(3)), 0.006872806, 1e-7);
-    near(sliding(windows::Rule::consecutive(2)), 0.131574225, 2e-9);
+    near(sliding(windows::Rule::consecutive(2)), 0.131574225, 5e-9);
     same(sliding(windows::Rule::consecutive(1)), 1.0 - 0.95_f64.powi(60));
     assert_eq!(alarms::sliding(0.05, 60, windows::Rule { failures: 3, of: 2 }), Some(0.0));
     assert_eq!(alarms::sliding(0.05, 60, windows::Rule { failures: 3, of: 40 }), None);
