@@ -34,6 +34,7 @@ mod room;
 pub mod route;
 pub mod scaling;
 mod settle;
+pub mod statistics;
 mod templates;
 mod trips;
 mod turn;

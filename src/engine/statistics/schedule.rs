@@ -1,0 +1,66 @@
+//! Which stretches of time are counted as blocks.
+//!
+//! Blocks lie end to end from a fixed beginning, so that any replica of the controller, before or after a restart, cuts time at
+//! the same moments and counts each block once. What was missed is counted later, from the server's own memory.
+
+use jiff::{SignedDuration, Timestamp};
+
+/// Blocks that are caught up on in one go.
+pub const CATCH_UP_MAX: usize = 240;
+
+/// The cut of time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Schedule {
+    /// Where the first block begins: once the canary has warmed up.
+    pub begins_at: Timestamp,
+    /// The length of a block; at least one second.
+    pub block: SignedDuration,
+    /// How long after its end a block can be read: the server must have scraped by then.
+    pub lag: SignedDuration,
+}
+
+impl Schedule {
+    /// The usual length of a block: 30 s, or two scrapes if that is longer.
+    #[must_use]
+    pub fn usual_block(scrape: SignedDuration) -> SignedDuration {
+        scrape.saturating_mul(2).max(SignedDuration::from_secs(30))
+    }
+
+    /// The usual lag: one scrape and five seconds.
+    #[must_use]
+    pub fn usual_lag(scrape: SignedDuration) -> SignedDuration {
+        scrape.saturating_add(SignedDuration::from_secs(5))
+    }
+
+    /// The ends of the blocks that can be read at `now` and were not counted, the oldest first: at most [`CATCH_UP_MAX`], the
+    /// oldest of them. The very first is the beginning itself: the reading from which the first block is counted.
+    #[must_use]
+    pub fn due(&self, counted_until: Option<Timestamp>, now: Timestamp) -> Vec<Timestamp> {
+        let until = now.saturating_sub(self.lag).unwrap_or(Timestamp::MIN);
+        let mut due = Vec::new();
+        let mut next = counted_until.map_or(Some(self.begins_at), |last| self.end_after(last));
+        while let Some(end) = next.filter(|end| *end <= until && due.len() < CATCH_UP_MAX) {
+            due.push(end);
+            next = self.end_after(end);
+        }
+        due
+    }
+
+    /// When the next block can be read.
+    #[must_use]
+    pub fn next_read(&self, counted_until: Option<Timestamp>) -> Option<Timestamp> {
+        let end = counted_until.map_or(Some(self.begins_at), |last| self.end_after(last))?;
+        end.checked_add(self.lag).ok()
+    }
+
+    /// The first end of a block after `moment`; `None` at the end of all time.
+    fn end_after(&self, moment: Timestamp) -> Option<Timestamp> {
+        if moment < self.begins_at {
+            return Some(self.begins_at);
+        }
+        let length = i64::try_from(self.block.as_millis()).ok()?.max(1000);
+        let passed = i64::try_from(moment.duration_since(self.begins_at).as_millis()).ok()?;
+        let end = (passed / length).checked_add(1)?.checked_mul(length)?;
+        self.begins_at.checked_add(SignedDuration::from_millis(end)).ok()
+    }
+}
