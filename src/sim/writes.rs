@@ -19,36 +19,36 @@ fn check(at: &Seen, expected: &Seen) -> Result<(), Conflict> {
     Ok(())
 }
 
+fn apply_to_deployment(
+    cluster: &mut Cluster,
+    write: &Write,
+    deployment: &Seen,
+    version: String,
+) -> Result<(), Conflict> {
+    let Some(found) = cluster.deployments.get_mut(&deployment.name) else {
+        return conflict("no such Deployment");
+    };
+    // A resume asks for the spec alone; the version here changes with nothing else.
+    check(&found.at, deployment)?;
+    match write {
+        Write::LabelDeployment { rollout, .. } => found.rollout_label.clone_from(rollout),
+        Write::PauseDeployment { .. } => (found.paused, found.is_intercepted) = (true, true),
+        _ => (found.paused, found.is_intercepted) = (false, false),
+    }
+    found.at.resource_version = version;
+    Ok(())
+}
+
 /// Carries out one write, if its preconditions hold.
 pub(super) fn apply(cluster: &mut Cluster, write: &Write) -> Result<(), Conflict> {
     let version = cluster.bump();
     match write {
         Write::AddFinalizer => cluster.has_finalizer = true,
         Write::RemoveFinalizer => cluster.has_finalizer = false,
-        Write::LabelDeployment { deployment, rollout } => {
-            let Some(found) = cluster.deployments.get_mut(&deployment.name) else {
-                return conflict("no such Deployment");
-            };
-            check(&found.at, deployment)?;
-            found.rollout_label.clone_from(rollout);
-            found.at.resource_version = version;
-        }
-        Write::PauseDeployment { deployment } => {
-            let Some(found) = cluster.deployments.get_mut(&deployment.name) else {
-                return conflict("no such Deployment");
-            };
-            check(&found.at, deployment)?;
-            (found.paused, found.is_intercepted) = (true, true);
-            found.at.resource_version = version;
-        }
-        Write::ResumeDeployment { deployment, .. } => {
-            let Some(found) = cluster.deployments.get_mut(&deployment.name) else {
-                return conflict("no such Deployment");
-            };
-            // Its version changes here with its spec alone.
-            check(&found.at, deployment)?;
-            (found.paused, found.is_intercepted) = (false, false);
-            found.at.resource_version = version;
+        Write::LabelDeployment { deployment, .. }
+        | Write::PauseDeployment { deployment }
+        | Write::ResumeDeployment { deployment, .. } => {
+            apply_to_deployment(cluster, write, deployment, version)?;
         }
         Write::CreateReplicaSet { deployment, revision, name, pod_hash, replicas, .. } => {
             create_set(cluster, (deployment, revision), (name, pod_hash, *replicas))?;

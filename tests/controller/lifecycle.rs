@@ -39,6 +39,7 @@ fn options(server: &Server, identity: &str, namespace: Option<&str>) -> RunOptio
         retry_period: Duration::from_millis(200),
         prometheus: None,
         interception: Interception::Auto,
+        hooks: false,
         concurrency: 4,
         metrics: Metrics::new(),
         health: Health::new(),

@@ -286,7 +286,8 @@ fn drive_of(cluster: Cluster) -> Drive<impl FnMut(&Measurement, Timestamp) -> An
 
 #[test]
 fn hooks_are_checked_before_a_run() {
-    let cases: [(Hook, fn(&mut Cluster), &str); 5] = [
+    type Case = (Hook, fn(&mut Cluster), &'static str);
+    let cases: [Case; 5] = [
         (
             backup(),
             |cluster| cluster.jobs.enabled = false,
