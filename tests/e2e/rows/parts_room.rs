@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Result, ensure};
+use anyhow::{Result, bail, ensure};
 use k8s_openapi::api::apps::v1::ReplicaSet;
 use kube::ResourceExt as _;
 use palier::api::Outcome;
@@ -18,6 +18,8 @@ use crate::world::{Gate, Given, Scene, Shop};
 const ROOM: i32 = 8;
 const SIZES: std::ops::RangeInclusive<u64> = 2..=6;
 const SEED: u64 = 20;
+/// Scalings at most.
+const MOVES: u32 = 1_000;
 /// Between two scalings, in milliseconds.
 const PAUSES: std::ops::RangeInclusive<u64> = 300..=2_000;
 
@@ -31,13 +33,15 @@ pub async fn parts7_extra_pods_stay_in_their_room(scene: Arc<Scene>) -> Result<(
 
     // When a good version comes to all, and an HPA moves the Deployments underneath
     shop.push_to_all("v2").await?;
-    let moved = tokio::select! {
+    tokio::select! {
         moved = scale_at_random(&shop) => moved?,
-        ended = shop.until_ended_within(1, Outcome::Completed, CHAIN) => ended.map(|_| 0)?,
-    };
+        ended = shop.until_ended_within(1, Outcome::Completed, CHAIN) => ended.map(drop)?,
+    }
+    let moves = scene.requests()?.only(|entry| entry.resource == "deployments/scale").0.len();
+    scene.measured("scalings during the run", &moves.to_string(), "≥ 10");
+    ensure!(moves >= 10, "only {moves} scalings");
 
     // Then it reaches everyone, and there were never more extra pods than allowed.
-    ensure!(moved == 0, "the run outlasted the scaling");
     let most = most_extra_pods(&scene, &shop)?;
     scene.measured("most extra pods", &format!("{most} of {ROOM}"), &format!("≤ {ROOM}"));
     ensure!(most <= ROOM, "there were {most} extra pods, and {ROOM} are allowed");
@@ -63,18 +67,15 @@ impl Dice {
     }
 }
 
-/// Scales one Deployment after the other, as an HPA does, until told to stop.
-async fn scale_at_random(shop: &Shop) -> Result<u32> {
+/// Scales one Deployment after the other, as an HPA does, until dropped.
+async fn scale_at_random(shop: &Shop) -> Result<()> {
     let mut dice = Dice(SEED);
-    for moved in 1.. {
+    for _ in 0..MOVES {
         tokio::time::sleep(Duration::from_millis(dice.of(PAUSES))).await;
         let which = usize::try_from(dice.of(0..=2))?;
         shop.scale_of(&shop.given.workloads[which], u32::try_from(dice.of(SIZES))?).await?;
-        if moved > 1_000 {
-            return Ok(moved);
-        }
     }
-    Ok(0)
+    bail!("the run outlasted {MOVES} scalings")
 }
 
 /// The most pods that ReplicaSets of the Rollout had or asked for at once. One watch sees their versions in the order in which the
