@@ -59,7 +59,8 @@ pub fn agreement(rows: &[Row], is_tuned: bool) -> Agreement {
             *largest = (errors, format!("{}, ×{}, {}", row.cell.label(), row.cell.ratio, row.rule));
         }
     };
-    for reference in references().iter().filter(|reference| reference.key.4.starts_with("tuned") == is_tuned) {
+    for reference in references().iter().filter(|reference| reference.key.4.starts_with("tuned") == is_tuned)
+    {
         let is_same = |row: &&Row| {
             let Row { cell, rule, .. } = row;
             reference.key

@@ -14,7 +14,10 @@ pub const RPS: [f64; 3] = [1.0, 10.0, 100.0];
 pub const BAD: [f64; 2] = [0.001, 0.01];
 pub const RATIOS: [f64; 4] = [1.0, 1.5, 2.0, 5.0];
 
-pub const DEFAULT: &str = "seq rho0=auto";
+/// What gates do unless a user says otherwise.
+pub const DEFAULT: &str = "sequentialRate";
+/// The same with the tolerance of the prototype.
+pub const PROTOTYPE: &str = "seq rho0=auto";
 pub const ARGO: &str = "tuned 1m k=4";
 pub const FLAGGER: &str = "tuned 1m k=10";
 pub const KAYENTA: &str = "kayenta every 10 min";
@@ -118,7 +121,8 @@ fn ends(cell: &Cell, tuned: &Tuned, nth: usize) -> (Vec<Block>, Vec<(String, End
             ours::sequential(&blocks, &ours::without_restarts(&Learnt { rho0: 1.0, ..learnt })),
         ),
         ("seq rho0=1.1".to_owned(), seq(Learnt { rho0: 1.1, ..learnt })),
-        (DEFAULT.to_owned(), seq(learnt)),
+        (PROTOTYPE.to_owned(), seq(learnt)),
+        (DEFAULT.to_owned(), ours::sequential(&blocks, &ours::default(&learnt, hour))),
     ]);
     if cell.ratio > 1.0 {
         ends.push((KNOWING.to_owned(), rules::knowing_the_ratio(&blocks, cell.ratio)));

@@ -25,12 +25,13 @@ pub const CASES: [(&str, f64, f64); 6] = [
     ("2 % of requests ten times slower", 1.0, 0.02),
     ("5 % of requests ten times slower", 1.0, 0.05),
 ];
-pub const RULES: [&str; 3] = ["sequentialLatency", "p99 ≤ 500 ms, four minutes", "p99 tuned to 1 %, four minutes"];
+pub const RULES: [&str; 3] =
+    ["sequentialLatency", "p99 ≤ 500 ms, four minutes", "p99 tuned to 1 %, four minutes"];
 
+/// What one of [`RULES`] did in one case; in their order.
 pub struct Row {
     pub rps: f64,
     pub case: &'static str,
-    pub rule: &'static str,
     pub tried: usize,
     pub rolled_back: usize,
     /// Minutes; infinite if fewer than half were rolled back.
@@ -121,7 +122,7 @@ fn run_traffic(rps: f64, tries: usize) -> Vec<Row> {
             rollouts.iter().map(|(_, minutes)| rules::counted(minutes, 0.5, 4, false)).collect(),
             rollouts.iter().map(|(_, minutes)| rules::counted(minutes, limit, 4, false)).collect(),
         ];
-        for (rule, ends) in RULES.into_iter().zip(ends) {
+        for ends in ends {
             let minutes = |end: &End| {
                 if end.rolled_back { end.block as f64 * BLOCK / 60.0 } else { f64::INFINITY }
             };
@@ -130,7 +131,6 @@ fn run_traffic(rps: f64, tries: usize) -> Vec<Row> {
             rows.push(Row {
                 rps,
                 case,
-                rule,
                 tried: tries,
                 rolled_back: ends.iter().filter(|end| end.rolled_back).count(),
                 median: times[tries / 2],

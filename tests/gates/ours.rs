@@ -15,6 +15,12 @@ pub fn settings(learnt: &Learnt, planned: usize) -> rate::Settings {
     rate::Settings { alpha: ALPHA, min_bad: 0.0, phi: learnt.phi, rho0: learnt.rho0, starts }
 }
 
+/// The rule as gates have it unless a user says otherwise.
+pub fn default(learnt: &Learnt, planned: usize) -> rate::Settings {
+    let settings = settings(&Learnt { rho0: learnt.tolerance, ..*learnt }, planned);
+    rate::Settings { min_bad: rate::Settings::default().min_bad, ..settings }
+}
+
 /// The same with one start only.
 pub fn without_restarts(learnt: &Learnt) -> rate::Settings {
     rate::Settings { starts: Starts::ONCE, ..settings(learnt, HOUR) }

@@ -64,7 +64,7 @@ fn run_place(place: Cell, repetitions: Repetitions) -> Vec<Row> {
                 rules::counted(&ratios, 0.01, 10, true),
                 rules::counted(&ratios, four, 4, false),
                 rules::counted(&ratios, ten, 10, false),
-                ours::sequential(&blocks, &ours::settings(&learnt, blocks.len())),
+                ours::sequential(&blocks, &ours::default(&learnt, blocks.len())),
             ];
             for (sum, end) in sums.iter_mut().zip(ends) {
                 let served: f64 = blocks[..end.block].iter().map(|block| block.canary.bad).sum();

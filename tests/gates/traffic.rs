@@ -150,6 +150,8 @@ fn blips(random: &mut Random, blocks: usize) -> Vec<bool> {
 pub struct Learnt {
     pub phi: f64,
     pub rho0: f64,
+    /// What gates take for ρ0.
+    pub tolerance: f64,
 }
 
 pub fn history(random: &mut Random, cell: &Cell, pods: &[f64]) -> Learnt {
@@ -171,5 +173,5 @@ pub fn history(random: &mut Random, cell: &Cell, pods: &[f64]) -> Learnt {
         sums = history::step(&sums, &minute);
     }
     let phi = history::phi(&sums);
-    Learnt { phi, rho0: history::rho0(&whole, 1, phi) }
+    Learnt { phi, rho0: history::rho0(&whole, 1, phi), tolerance: history::tolerance(&whole, 1, phi) }
 }
