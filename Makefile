@@ -7,6 +7,7 @@ TARGET := $(or $(CARGO_TARGET_DIR),target)
 include tests/lab/lab.mk
 include deploy/deploy.mk
 include tests/bench/bench.mk
+include tests/gates/gates.mk
 
 .PHONY: help
 help: ## What can be made
@@ -29,7 +30,7 @@ core: ## The pure rings alone: proof that they need neither network nor runtime
 
 .PHONY: unit
 unit: ## Units, properties, the house; no cluster
-	$(CARGO) test --locked --lib --bins --test architecture --test planner --test cli --test prometheus --test api --test controller
+	$(CARGO) test --locked --lib --bins --test architecture --test planner --test cli --test prometheus --test api --test controller --test gates-smoke
 
 .PHONY: e2e
 e2e: lab-build ## The chart's policies and the end-to-end suite on the local control plane

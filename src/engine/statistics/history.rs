@@ -24,6 +24,8 @@ pub const PHI_MAX: f64 = 20.0;
 pub const RHO0_UNKNOWN: f64 = 1.25;
 /// ρ0 is never less when it was learnt.
 pub const RHO0_MIN: f64 = 1.1;
+/// The tolerance is never less when it was learnt.
+pub const TOLERANCE_MIN: f64 = 1.05;
 /// ρ0 is never taken for more.
 pub const RHO0_MAX: f64 = 3.0;
 /// Fewer stable pods teach no spread.
@@ -71,6 +73,11 @@ pub fn phi(sums: &Dispersion) -> f64 {
 /// without a bad request.
 #[must_use]
 pub fn spread(pods: &[Arm], phi: f64) -> Option<f64> {
+    spread_beyond(pods, phi)
+}
+
+/// The spread beyond `chance` times what independent requests make.
+fn spread_beyond(pods: &[Arm], chance: f64) -> Option<f64> {
     let seen: Vec<&Arm> = pods.iter().filter(|pod| pod.total > 0.0).collect();
     let whole: f64 = seen.iter().map(|pod| pod.total).sum();
     let pods = count(seen.len());
@@ -80,19 +87,34 @@ pub fn spread(pods: &[Arm], phi: f64) -> Option<f64> {
         return None;
     }
     let variance = counts.iter().map(|bad| (bad - mean).powi(2)).sum::<f64>() / (pods - 1.0);
-    // What chance alone does to a count at the mean traffic: more for a pod that had less.
-    let chance = seen.iter().map(|pod| whole / pods / pod.total).sum::<f64>() / pods;
-    Some((variance - phi * mean * chance).max(0.0).sqrt() / mean)
+    // What chance does to a count at the mean traffic is more for a pod that had less.
+    let unequal = seen.iter().map(|pod| whole / pods / pod.total).sum::<f64>() / pods;
+    Some((variance - chance * mean * unequal).max(0.0).sqrt() / mean)
 }
 
-/// ρ0, [`RHO0_MIN`] to [`RHO0_MAX`]: `exp(t · σ · √(1/J_c + 1/J))`, t the 99 % quantile of Student's t with J − 1 degrees of
-/// freedom; [`RHO0_UNKNOWN`] if the history teaches no spread.
+/// What a further pod may have, as a multiple of the mean rate of `pods`: `exp(t · σ · √(1/J_c + 1/J))`, t the 99 % quantile of
+/// Student's t with J − 1 degrees of freedom.
+fn allowance(spread: f64, pods: &[Arm], canary_pods: usize) -> f64 {
+    let seen = count(pods.iter().filter(|pod| pod.total > 0.0).count());
+    let t = student_quantile(SPREAD_CONFIDENCE, seen - 1.0);
+    (t * spread * (1.0 / count(canary_pods.max(1)) + 1.0 / seen).sqrt()).exp()
+}
+
+/// ρ0, [`RHO0_MIN`] to [`RHO0_MAX`], from the spread beyond chance; [`RHO0_UNKNOWN`] if the history teaches no spread.
 #[must_use]
 pub fn rho0(pods: &[Arm], canary_pods: usize, phi: f64) -> f64 {
-    let seen = pods.iter().filter(|pod| pod.total > 0.0).count();
-    spread(pods, phi).map_or(RHO0_UNKNOWN, |spread| {
-        let t = student_quantile(SPREAD_CONFIDENCE, count(seen) - 1.0);
-        let widened = (1.0 / count(canary_pods.max(1)) + 1.0 / count(seen)).sqrt();
-        (t * spread * widened).exp().clamp(RHO0_MIN, RHO0_MAX)
-    })
+    spread(pods, phi)
+        .map_or(RHO0_UNKNOWN, |spread| allowance(spread, pods, canary_pods).clamp(RHO0_MIN, RHO0_MAX))
+}
+
+/// The tolerance that gates use for ρ0: as [`rho0`], but a spread is believed only beyond *twice* what chance makes,
+/// √max(0, s² − 2φm)/m, and the least is [`TOLERANCE_MIN`].
+///
+/// With few bad requests chance alone looks like a spread of 15 %, now and then, and ρ0 = 1.3 then hides a regression of one half.
+/// A spread that six hours of history cannot tell from chance cannot mislead a bake either, which counts fewer bad requests than
+/// they: `docs/gates.md` has both rules.
+#[must_use]
+pub fn tolerance(pods: &[Arm], canary_pods: usize, phi: f64) -> f64 {
+    spread_beyond(pods, 2.0 * phi)
+        .map_or(RHO0_UNKNOWN, |spread| allowance(spread, pods, canary_pods).clamp(TOLERANCE_MIN, RHO0_MAX))
 }

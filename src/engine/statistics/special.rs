@@ -168,8 +168,12 @@ pub fn normal_quantile(share: f64) -> f64 {
     f64::midpoint(low, high).copysign(share - 0.5)
 }
 
-/// The chance of more than z, for z of 0 and more.
-fn normal_tail(z: f64) -> f64 {
+/// The chance that a normal variable is above z.
+#[must_use]
+pub fn normal_tail(z: f64) -> f64 {
+    if z < 0.0 {
+        return 1.0 - normal_tail(-z);
+    }
     let density = (-z * z / 2.0 - 0.5 * (PI.ln() + LN_2)).exp();
     if z < 3.0 {
         let (mut term, mut sum) = (z, z);

@@ -219,6 +219,9 @@ fn how_much_pods_differ() {
     let pods = counts.map(|bad| Arm::new(bad, 1e5));
     near(history::spread(&pods, 1.2).unwrap(), 0.113940774, 4e-9);
     near(history::rho0(&pods, 1, 1.2), 1.416057664, 4e-10);
+    near(history::tolerance(&pods, 1, 1.2), 1.1533077131763054, 1e-9);
+    assert_eq!(history::tolerance(&[Arm::new(100.0, 1e5); 9], 1, 1.2), history::TOLERANCE_MIN);
+    assert_eq!(history::tolerance(&[Arm::new(0.0, 1e5); 9], 1, 1.2), history::RHO0_UNKNOWN);
     assert_eq!(history::rho0(&pods[..3], 1, 1.2), history::RHO0_UNKNOWN);
     assert_eq!(history::rho0(&[Arm::new(0.0, 1e5); 9], 1, 1.2), history::RHO0_UNKNOWN);
     assert_eq!(history::rho0(&[Arm::new(100.0, 1e5); 9], 1, 1.2), history::RHO0_MIN);
