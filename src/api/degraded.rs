@@ -47,6 +47,7 @@ pub struct Switch {
     #[schemars(length(min = 1, max = 253))]
     pub config_map: String,
     /// Its key.
+    #[x_kube(validation = ("self.matches('^[-._a-zA-Z0-9]+$')", "not a key of a ConfigMap: letters, digits, '-', '_' and '.'"))]
     #[schemars(length(min = 1, max = 253))]
     pub key: String,
     /// A JSON pointer (RFC 6901) into the JSON document that the key holds, such as `/flags/search/state`.
@@ -86,6 +87,13 @@ pub struct DegradedStatus {
     pub component: String,
     /// Where it is.
     pub state: DegradedState,
+    /// When that began.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub since: Option<Timestamp>,
+    /// Why it gets no further.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    #[schemars(length(max = 512))]
+    pub message: String,
     /// When it was entered.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub entered_at: Option<Timestamp>,
@@ -152,4 +160,6 @@ pub enum SwitchState {
     Restored,
     /// Somebody else has changed it since: it is left as it is.
     Foreign,
+    /// It could not be set back in time: a person has to.
+    Stuck,
 }

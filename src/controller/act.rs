@@ -20,6 +20,7 @@ use super::reconcile::Stop;
 /// # Errors
 /// The first failure, or that this process may not write any more.
 pub async fn carry_out(context: &Context, key: &Key, seen: &Observed, writes: &[Write]) -> Result<(), Stop> {
+    let mut has_refused_switch = false;
     for write in writes {
         context.claim()?;
         let stored = context.stores.rollouts.get(&key.namespace, &key.name);
@@ -44,6 +45,12 @@ pub async fn carry_out(context: &Context, key: &Key, seen: &Observed, writes: &[
                 tracing::debug!(rollout = %key, write = ?write, "written");
                 keep(context, key, &effect);
             }
+            Err(error) if is_refused_switch(write, &error) => {
+                // A switch must not keep the rest from being done: the next decision knows of it.
+                has_refused_switch = true;
+                refuse_config_map(context, key, write, &error);
+                tell_refusal(context, key, &rollout.seen, &error);
+            }
             Err(error) => {
                 if error.is_outdated_view() || matches!(error, CallError::Lost { .. }) {
                     let effect = look_at_target(&context.cluster, subject, write).await?;
@@ -54,8 +61,21 @@ pub async fn carry_out(context: &Context, key: &Key, seen: &Observed, writes: &[
             }
         }
     }
-    lock(&context.desks.of(key)).refusal.clear();
+    if !has_refused_switch {
+        lock(&context.desks.of(key)).refusal.clear();
+    }
     Ok(())
+}
+
+fn is_refused_switch(write: &Write, error: &CallError) -> bool {
+    matches!(write, Write::SetConfigMap { .. })
+        && matches!(error, CallError::Forbidden { .. } | CallError::Refused { .. })
+}
+
+fn refuse_config_map(context: &Context, key: &Key, write: &Write, error: &CallError) {
+    if let Write::SetConfigMap { config_map, .. } = write {
+        lock(&context.desks.of(key)).refuse_config_map(&config_map.name, error);
+    }
 }
 
 /// The Service that a write copies.
@@ -136,6 +156,7 @@ const fn labels_of(write: &Write) -> (WriteKind, WriteVerb) {
         Write::DeleteService { .. } => (WriteKind::Service, WriteVerb::Delete),
         Write::SetBackends { kind: RouteKind::Http, .. } => (WriteKind::HttpRoute, WriteVerb::Patch),
         Write::SetBackends { kind: RouteKind::Grpc, .. } => (WriteKind::GrpcRoute, WriteVerb::Patch),
+        Write::SetConfigMap { .. } => (WriteKind::ConfigMap, WriteVerb::Patch),
         Write::CreateRun { .. } => (WriteKind::RolloutRun, WriteVerb::Create),
         Write::RecordRun { .. } => (WriteKind::RolloutRun, WriteVerb::Patch),
         Write::DeleteRun { .. } => (WriteKind::RolloutRun, WriteVerb::Delete),

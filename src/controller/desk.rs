@@ -5,12 +5,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use crate::adapters::kube::call::CallError;
 use crate::adapters::kube::row::View;
-use crate::adapters::kube::views::{CronJobView, DeploymentView, ReplicaSetView, ServiceView};
+use crate::adapters::kube::views::{ConfigMapView, CronJobView, DeploymentView, ReplicaSetView, ServiceView};
 use crate::adapters::kube::writes::{Effect, Now};
 use crate::api::RolloutStatus;
 use crate::engine::References;
-use crate::engine::world::{Answered, CronJobSeen, DeploymentSeen, Look, ReplicaSetSeen, Seen, ServiceSeen};
+use crate::engine::world::{
+    Answered, ConfigMapSeen, CronJobSeen, DeploymentSeen, Look, ReplicaSetSeen, Seen, ServiceSeen,
+};
 
 use super::queue::Key;
 
@@ -66,6 +69,10 @@ pub struct Desk {
     pub cron_jobs: BTreeMap<String, Kept<CronJobSeen>>,
     /// Jobs that the API server refused to create, with its words.
     pub refused_jobs: BTreeMap<String, String>,
+    /// Live reads of ConfigMaps, by name.
+    pub config_maps: BTreeMap<String, Kept<ConfigMapSeen>>,
+    /// When a read or a write of a ConfigMap was refused last, and the words for it, by name.
+    pub refused_config_maps: BTreeMap<String, (Instant, String)>,
     /// The record of the present run as it was last written.
     pub run: Option<Seen>,
     /// What was last said about a refused write: it is said once.
@@ -168,6 +175,7 @@ impl Looks {
             Effect::Rollout(_)
             | Effect::HttpRoute(_)
             | Effect::GrpcRoute(_)
+            | Effect::ConfigMap(_)
             | Effect::Run(_)
             | Effect::Job(_)
             | Effect::CronJob(_)
@@ -205,6 +213,10 @@ impl Desk {
                     Now::Gone { name, .. } => self.run.take().filter(|run| run.name != *name),
                 };
             }
+            Effect::ConfigMap(now) => {
+                let look = look_of(now, |view: &ConfigMapView| view.0.clone());
+                self.config_maps.entry(name_of(now).to_owned()).or_default().set(name_of(now), look);
+            }
             Effect::CronJob(now) => self.keep_cron_job(name_of(now), now),
             Effect::JobRefused { name, why } => drop(self.refused_jobs.insert(name.clone(), why.clone())),
             _ => {}
@@ -217,11 +229,39 @@ impl Desk {
         self.cron_jobs.entry(name.to_owned()).or_default().set(name, look);
     }
 
+    /// Remembers that the API server refuses a ConfigMap: it is asked again when a look would be too old.
+    pub fn refuse_config_map(&mut self, name: &str, error: &CallError) {
+        let words = match error {
+            CallError::Forbidden { .. } => {
+                format!("add {name} to the chart's value degradedModes.configMaps: {error}")
+            }
+            _ => error.to_string(),
+        };
+        self.refused_config_maps.insert(name.to_owned(), (Instant::now(), words));
+    }
+
+    /// What is known of the ConfigMaps that were looked at.
+    #[must_use]
+    pub fn config_maps_seen(&self) -> BTreeMap<String, Look<ConfigMapSeen>> {
+        let looks = self.config_maps.iter().map(|(name, kept)| (name.clone(), kept.get(name)));
+        looks.filter(|(_, look)| *look != Look::Unknown).collect()
+    }
+
+    /// The ConfigMaps that are refused, with the words for it.
+    #[must_use]
+    pub fn refusals(&self) -> BTreeMap<String, String> {
+        let is_good = |at: &Instant| at.elapsed() < GOOD_FOR;
+        let refused = self.refused_config_maps.iter().filter(|(_, (at, _))| is_good(at));
+        refused.map(|(name, (_, words))| (name.clone(), words.clone())).collect()
+    }
+
     /// Drops what a Rollout at rest does not need: live reads that are too old, and names.
     pub fn tidy(&mut self) {
         self.names = BTreeMap::new();
         self.looks.retain(|_, looks| !looks.is_stale());
         self.cron_jobs.retain(|name, kept| kept.get(name) != Look::Unknown);
+        self.config_maps.retain(|name, kept| kept.get(name) != Look::Unknown);
+        self.refused_config_maps.retain(|_, (at, _)| at.elapsed() < GOOD_FOR);
     }
 }
 

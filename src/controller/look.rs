@@ -46,6 +46,7 @@ async fn read(
 ) -> Result<(), CallError> {
     let (component, found) = match inquiry {
         Inquiry::CronJob(name) => return look_at_cron_job(context, key, name).await,
+        Inquiry::ConfigMap(name) => return read_config_map(context, key, name).await,
         Inquiry::Deployment(component)
         | Inquiry::ReplicaSets(component)
         | Inquiry::Service(component)
@@ -92,6 +93,8 @@ async fn read(
             }
             of(&mut |looks| looks.replica_sets.set(&found.workload, Look::Found(unwatched.clone())));
         }
+        // Read above: it belongs to no component.
+        Inquiry::ConfigMap(_) => {}
         Inquiry::ForeignPod(_) => {
             let Some(seen) = world.components.get(component) else { return Ok(()) };
             let (Some(deployment), Some(service)) = (seen.deployment.found(), seen.service.found()) else {
@@ -115,5 +118,17 @@ async fn read(
 async fn look_at_cron_job(context: &Context, key: &Key, name: &str) -> Result<(), CallError> {
     let found = now(&context.cluster, &key.namespace, name).await?;
     lock(&context.desks.of(key)).keep_cron_job(name, &found);
+    Ok(())
+}
+
+/// Reads a ConfigMap. That it may not be read is an answer too: it must not keep the rest from being done.
+async fn read_config_map(context: &Context, key: &Key, name: &str) -> Result<(), CallError> {
+    match now(&context.cluster, &key.namespace, name).await {
+        Ok(found) => keep(context, key, &Effect::ConfigMap(found)),
+        Err(error @ (CallError::Forbidden { .. } | CallError::Refused { .. })) => {
+            lock(&context.desks.of(key)).refuse_config_map(name, &error);
+        }
+        Err(error) => return Err(error),
+    }
     Ok(())
 }

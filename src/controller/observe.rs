@@ -49,6 +49,8 @@ pub fn observe(context: &Context, key: &Key, epoch: i64) -> Option<Observed> {
     desk.names = names;
     let hooks = hooks_seen(context, key, &mut desk, &rollout);
     let world = World {
+        config_maps: desk.config_maps_seen(),
+        refusals: desk.refusals(),
         actions: actions_of(context, key, rollout.status.run.as_ref().map_or(0, |run| run.number)),
         answers: desk.inbox.clone(),
         asking: desk.asking.clone(),

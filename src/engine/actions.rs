@@ -5,7 +5,7 @@ use crate::api::{ActionKind, Outcome, RolloutActionSpec, RunIntent, Stage};
 use super::judges::steps;
 use super::plan::Reason;
 use super::turn::{RECORD_MAX, Turn, goes_forward, takes_part};
-use super::{evidence, hooks, release};
+use super::{degraded, evidence, hooks, release};
 
 /// Takes every action that speaks of the present run and was not taken yet, oldest first.
 pub(super) fn take(turn: &mut Turn<'_>) {
@@ -121,10 +121,12 @@ fn promote(turn: &mut Turn<'_>, in_full: bool) -> Result<(), &'static str> {
     if in_full {
         let Some(run) = turn.run_on() else { return Err("the run has ended") };
         run.promoted_in_full = true;
+        degraded::set_aside(turn);
         go_on_after_pause(turn);
         return Ok(());
     }
-    let mut is_any = false;
+    let mut is_any = degraded::is_on(turn);
+    degraded::set_aside(turn);
     turn.for_each(|turn, component, part| {
         let index = component.phase_index.and_then(|index| usize::try_from(index).ok());
         let steps = steps(&turn.world.rollout.spec, &part.name);

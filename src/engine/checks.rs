@@ -11,7 +11,7 @@ use super::plan::Inquiry;
 use super::route::Backends;
 use super::turn::{Part, Turn};
 use super::world::{DeploymentSeen, Look, ServiceSeen};
-use super::{hooks, order, query};
+use super::{degraded, hooks, order, query};
 
 /// What a check came to.
 pub(super) enum Checked {
@@ -36,7 +36,7 @@ enum Stop {
 pub(super) fn check(turn: &mut Turn<'_>, part: &Part<'_>, is_new: bool) -> Checked {
     let Some(component) = part.spec else { return Checked::Sound };
     match check_all(turn, part, component, is_new) {
-        Ok(()) => Checked::Sound,
+        Ok(()) => degraded::checks::check(turn),
         Err(Stop::Look(inquiry)) => {
             turn.look(inquiry);
             Checked::Looking

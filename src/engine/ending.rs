@@ -9,11 +9,14 @@ use super::hooks::{self, Hooked};
 use super::plan::{Reason, Write};
 use super::rest::run_name;
 use super::turn::{TIMELINE_MAX, Turn, clip};
-use super::{adoption, rollback};
+use super::{adoption, degraded, rollback};
 
-/// Ends the run that is on, once its last hooks are done and its record holds how it went. A crash in between writes the record once more.
+/// Ends the run that is on, once its switches are back, its last hooks are done and its record holds how it went. A crash in between writes the record once more.
 pub(super) fn end(turn: &mut Turn<'_>) {
     let now = turn.now;
+    if !degraded::leave_all(turn) {
+        return;
+    }
     if let Hooked::Under(_) = hooks::run_at(turn, HookPoint::AfterRun, "", "") {
         return;
     }

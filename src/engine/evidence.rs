@@ -32,8 +32,6 @@ pub(super) struct Trip {
     pub asks: OnFailure,
     /// Why, in a sentence that names the gate.
     pub why: String,
-    /// With [`OnFailure::DegradedMode`]: which.
-    pub mode: Option<String>,
 }
 
 /// The gates that judge a component.
@@ -224,11 +222,7 @@ pub(super) fn trip_of(turn: &mut Turn<'_>, component: &ComponentStatus, part: &P
     for gate in gates_of(turn, part) {
         let Some(status) = component.gates.iter().find(|status| status.name == gate.name) else { continue };
         let trip = if status.tripped {
-            Some(Trip {
-                asks: gate.asks,
-                why: failed_in_words(&gate, status),
-                mode: gate.degraded_mode.clone(),
-            })
+            Some(Trip { asks: gate.asks, why: failed_in_words(&gate, status) })
         } else {
             no_data_trip(turn, &gate, status)
         };
@@ -256,10 +250,11 @@ fn no_data_trip(turn: &mut Turn<'_>, gate: &Judge<'_>, status: &GateStatus) -> O
     }
     let why =
         format!("gate {} had no evidence for {}: {}", gate.name, gate.on_no_data.deadline, status.message);
-    Some(Trip { asks, why, mode: None })
+    Some(Trip { asks, why })
 }
 
-fn failed_in_words(gate: &Gate, status: &GateStatus) -> String {
+/// What a gate that tripped says.
+pub(super) fn failed_in_words(gate: &Gate, status: &GateStatus) -> String {
     let times = match status.consecutive_failures {
         0 | 1 => String::new(),
         n => format!(", {n} times in a row"),

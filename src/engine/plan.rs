@@ -138,6 +138,15 @@ pub enum Write {
         /// The weight that the canary gets by it.
         weight: Weight,
     },
+    /// Set or remove (`None`) keys of a ConfigMap; nothing else of it.
+    SetConfigMap {
+        /// The ConfigMap.
+        config_map: Seen,
+        /// Whether it holds no key yet.
+        is_empty: bool,
+        /// Key and new text, in ascending order.
+        changes: Vec<(String, Option<String>)>,
+    },
     /// Create the record of a run.
     CreateRun {
         /// Its name.
@@ -209,6 +218,7 @@ impl Write {
             Write::PinService { service, .. } | Write::DeleteService { service } => service,
             Write::SetBackends { route, .. } => route,
             Write::DeleteJob { job } => job,
+            Write::SetConfigMap { config_map, .. } => config_map,
             Write::AddFinalizer
             | Write::RemoveFinalizer
             | Write::CreateReplicaSet { .. }
@@ -237,6 +247,8 @@ pub enum Inquiry {
     ForeignPod(String),
     /// `GET` the CronJob of this name.
     CronJob(String),
+    /// `GET` the ConfigMap of this name.
+    ConfigMap(String),
 }
 
 /// A query that is due.
@@ -300,7 +312,11 @@ pub enum Reason {
     ActionTaken,
     /// A person's action was refused.
     ActionRefused,
-    /// Somebody else changed a route or a Service of ours.
+    /// The switches of a degraded mode are being set.
+    DegradedModeEntered,
+    /// They are back as they were, or as somebody else has made them since.
+    DegradedModeLeft,
+    /// Somebody else changed a route, a Service or a switch of ours.
     ForeignChange,
     /// A changed Deployment rolls by itself.
     NotIntercepted,
@@ -339,6 +355,8 @@ impl Reason {
             Reason::Withdrawn => "Withdrawn",
             Reason::ActionTaken => "ActionTaken",
             Reason::ActionRefused => "ActionRefused",
+            Reason::DegradedModeEntered => "DegradedModeEntered",
+            Reason::DegradedModeLeft => "DegradedModeLeft",
             Reason::ForeignChange => "ForeignChange",
             Reason::NotIntercepted => "NotIntercepted",
             Reason::Stalled => "Stalled",
@@ -362,6 +380,7 @@ impl Reason {
                 | Reason::PartiallyCompleted
                 | Reason::RolledBack
                 | Reason::ActionRefused
+                | Reason::DegradedModeEntered
                 | Reason::ForeignChange
                 | Reason::NotIntercepted
                 | Reason::Stalled

@@ -114,8 +114,8 @@ fn words_of(turn: &Turn<'_>, state: RolloutState) -> String {
         RolloutState::RollingBack if turn.intent() == Some(RunIntent::Release) => {
             partial::in_words(&turn.status.components).unwrap_or_default()
         }
-        RolloutState::RollingBack => format!("going back to the stable version: {reason}"),
-        RolloutState::DegradedMode => "some features are off until the gates pass again".to_owned(),
+        RolloutState::RollingBack => format!("going back to the stable version: {reason}{}", waits(turn)),
+        RolloutState::DegradedMode => degraded::words::state(turn).unwrap_or_default(),
         RolloutState::RolledBack
             if run.is_some_and(|run| run.outcome == Some(Outcome::PartiallyCompleted)) =>
         {
@@ -125,7 +125,7 @@ fn words_of(turn: &Turn<'_>, state: RolloutState) -> String {
             format!("the stable version serves; the template in the Deployment is rejected: {reason}")
         }
         RolloutState::Promoting => {
-            "every phase is earned: the canary becomes the Deployment's own".to_owned()
+            format!("every phase is earned: the canary becomes the Deployment's own{}", waits(turn))
         }
         RolloutState::Paused => "paused by a person; rollback stays possible".to_owned(),
         RolloutState::Held => {
@@ -142,6 +142,11 @@ fn words_of(turn: &Turn<'_>, state: RolloutState) -> String {
             )
         }
     }
+}
+
+/// What else the end of a run waits for.
+fn waits(turn: &Turn<'_>) -> String {
+    degraded::words::state(turn).map(|words| format!("; {words}")).unwrap_or_default()
 }
 
 fn held_because(turn: &Turn<'_>, component: &ComponentStatus) -> Option<String> {
@@ -201,7 +206,7 @@ fn next_action(
         }
         RolloutState::Paused => ("resume, promote or abort".to_owned(), None),
         RolloutState::RollingBack => ("end at the stable version".to_owned(), None),
-        RolloutState::DegradedMode => ("set the features back when the gates pass again".to_owned(), None),
+        RolloutState::DegradedMode => degraded::words::next(turn)?,
         RolloutState::Promoting => ("complete the run".to_owned(), None),
         RolloutState::Idle | RolloutState::Completed => return None,
         RolloutState::Held if hooks::held(turn).is_some() => {

@@ -318,7 +318,7 @@ fn is_kept_back(turn: &Turn<'_>, component: &mut ComponentStatus, part: &Part<'_
         "paused".clone_into(&mut component.message);
         return true;
     }
-    if degraded::is_on(turn) {
+    if degraded::keeps_back(turn, component) {
         "a degraded mode is on".clone_into(&mut component.message);
         return true;
     }
@@ -496,7 +496,11 @@ fn bake(
         SetState::NoRoom(ref words) => format!("{words}: the bake stands still"),
     };
     let is_full = matches!(set, SetState::Ready | SetState::Changing);
-    evidence::count(turn, component, part, phase, in_force && is_full);
+    let is_degraded = degraded::is_on(turn);
+    if is_degraded && component.message.is_empty() {
+        "a degraded mode is on: the bake stands still".clone_into(&mut component.message);
+    }
+    evidence::count(turn, component, part, phase, in_force && is_full && !is_degraded);
     if halts_too_long(turn, component, in_force && is_full) {
         let why =
             format!("no progress for {}: {}", turn.world.rollout.spec.progress_deadline, component.message);
@@ -531,7 +535,8 @@ fn earn(
 ) {
     let in_full = turn.run().is_some_and(|run| run.promoted_in_full);
     let is_earned = in_full || evidence::is_earned(turn, component, part, phase);
-    if component.stage != Stage::Baking || turn.is_paused() || !is_earned {
+    let is_halted = turn.is_paused() || degraded::is_on(turn);
+    if component.stage != Stage::Baking || is_halted || !is_earned {
         return;
     }
     tell_reached(turn, component, part, phase, true);

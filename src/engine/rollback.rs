@@ -11,7 +11,7 @@ use super::order::wait_for_dependents;
 use super::plan::{Inquiry, Write};
 use super::turn::{Part, Turn, after, enter, goes_forward};
 use super::world::{DeploymentSeen, Look, ReplicaSetSeen};
-use super::{Weight, adoption, ending, rest};
+use super::{Weight, adoption, degraded, ending, rest};
 
 /// One step of every component towards stable.
 pub(super) fn advance(turn: &mut Turn<'_>) {
@@ -43,6 +43,7 @@ pub(super) fn advance(turn: &mut Turn<'_>) {
             _ => true,
         }
     });
+    degraded::leave_without_traffic(turn);
     let mut is_back = true;
     turn.for_each(|turn, component, part| is_back &= is_left_alone(turn, component, part));
     let hooked = hooks::after_rollback(turn, is_back);

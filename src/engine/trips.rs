@@ -2,6 +2,7 @@
 
 use crate::api::{ComponentStatus, OnFailure, Outcome, Stage};
 
+use super::degraded;
 use super::evidence::{self, Trip};
 use super::judges::{Step, steps};
 use super::partial::{self, Failure};
@@ -21,17 +22,20 @@ pub(super) fn judge_all(turn: &mut Turn<'_>) {
     if let Some((name, trip)) = trips.iter().find(|(_, trip)| trip.asks == OnFailure::FullRollback) {
         return turn.roll_back(Outcome::RolledBack, Reason::RollbackStarted, name, &trip.why);
     }
-    let mut failures = Vec::new();
+    let (mut failures, mut degrading) = (Vec::new(), Vec::new());
     for (name, trip) in trips {
         let is_last_step = trip.asks == OnFailure::StepBack && !step_back(turn, &name, &trip.why);
         if trip.asks == OnFailure::PartialRollback || is_last_step {
             failures.push(Failure { component: name, reason: Reason::RollbackStarted, why: trip.why });
         } else if trip.asks == OnFailure::DegradedMode {
-            super::degraded::enter(turn, &name, &trip);
+            degrading.push(name);
         }
     }
     if !failures.is_empty() {
         partial::take_back(turn, &failures);
+    }
+    for name in degrading {
+        degraded::enter(turn, &name);
     }
 }
 

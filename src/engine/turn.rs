@@ -331,6 +331,8 @@ impl<'w> Turn<'w> {
         if let Some(at) = settle::checkpoint_due(self.world, last, &self.status).filter(|at| *at > self.now) {
             self.wake(at);
         }
+        // Traffic never waits for a switch.
+        self.writes.sort_by_key(|write| matches!(write, Write::SetConfigMap { .. }));
         Plan {
             status: self.status,
             persist,

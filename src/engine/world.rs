@@ -14,6 +14,11 @@ pub struct World {
     pub rollout: RolloutSeen,
     /// What each component of the spec names, by component.
     pub components: BTreeMap<String, ComponentSeen>,
+    /// ConfigMaps that were looked at, by name.
+    pub config_maps: BTreeMap<String, Look<ConfigMapSeen>>,
+    /// What the API server last said to a read or a write of a ConfigMap that it refused, by name. Such a word is good for
+    /// as long as a look is; then it is tried again.
+    pub refusals: BTreeMap<String, String>,
     /// Actions that name this Rollout, oldest first (by creation, then by uid).
     pub actions: Vec<ActionSeen>,
     /// Answers to measurements that arrived since the last decision, in order of arrival.
@@ -259,6 +264,17 @@ pub struct ServiceSeen {
     pub selector: BTreeMap<String, String>,
     /// Ready endpoints by the name of the ReplicaSet whose pods they are; `Unknown` while its slices are not watched.
     pub ready: Look<BTreeMap<String, i32>>,
+}
+
+/// A ConfigMap.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ConfigMapSeen {
+    /// Identity and version.
+    pub at: Seen,
+    /// Whether it cannot be changed any more.
+    pub is_immutable: bool,
+    /// Its texts by key.
+    pub data: BTreeMap<String, String>,
 }
 
 /// The kind of a route.

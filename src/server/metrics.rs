@@ -101,6 +101,8 @@ pub enum WriteKind {
     GrpcRoute,
     /// A Job.
     Job,
+    /// A ConfigMap with switches.
+    ConfigMap,
     /// An Event.
     Event,
     /// The Lease of the leader.
@@ -339,6 +341,7 @@ impl WriteKind {
             WriteKind::HttpRoute => "http_route",
             WriteKind::GrpcRoute => "grpc_route",
             WriteKind::Job => "job",
+            WriteKind::ConfigMap => "config_map",
             WriteKind::Event => "event",
             WriteKind::Lease => "lease",
         }

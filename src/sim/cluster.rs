@@ -10,8 +10,8 @@ use crate::api::{RolloutSpec, RolloutStatus, Span};
 use crate::engine::references;
 use crate::engine::revision::{revision_of, template_hash_of};
 use crate::engine::world::{
-    Acceptance, ActionSeen, Answered, ComponentSeen, DeploymentSeen, Look, ReplicaSetSeen, RolloutSeen,
-    RouteKind, RouteSeen, Seen, ServiceSeen, World,
+    Acceptance, ActionSeen, Answered, ComponentSeen, ConfigMapSeen, DeploymentSeen, Look, ReplicaSetSeen,
+    RolloutSeen, RouteKind, RouteSeen, Seen, ServiceSeen, World,
 };
 use crate::engine::{Inquiry, Write};
 
@@ -82,6 +82,12 @@ pub struct Cluster {
     pub services: BTreeMap<String, Service>,
     /// HTTPRoutes by name.
     pub routes: BTreeMap<String, Route>,
+    /// ConfigMaps by name.
+    pub config_maps: BTreeMap<String, ConfigMapSeen>,
+    /// ConfigMaps of which the API server refuses a read, with its words.
+    pub refused_reads: BTreeMap<String, String>,
+    /// ConfigMaps of which the API server refuses a write, with its words.
+    pub refused_writes: BTreeMap<String, String>,
     /// Names of RolloutRuns with the stored outcome.
     pub runs: BTreeMap<String, Option<crate::api::Outcome>>,
     /// Actions.
@@ -132,6 +138,9 @@ impl Cluster {
             sets: BTreeMap::new(),
             services: BTreeMap::new(),
             routes: BTreeMap::new(),
+            config_maps: BTreeMap::new(),
+            refused_reads: BTreeMap::new(),
+            refused_writes: BTreeMap::new(),
             runs: BTreeMap::new(),
             actions: Vec::new(),
             policy_active: true,
@@ -304,6 +313,8 @@ impl Cluster {
                 status: status.clone(),
             },
             components: components.collect(),
+            config_maps: self.config_maps_seen(looked),
+            refusals: BTreeMap::new(),
             actions: self.actions.clone(),
             answers,
             asking: BTreeSet::new(),

@@ -1,6 +1,6 @@
 //! Drives the engine on a cluster: observe, decide, act, and jump the clock to the next thing that is due.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 
@@ -9,6 +9,7 @@ use crate::engine::world::{Answered, World};
 use crate::engine::{Answer, Happening, Inquiry, Measurement, Plan, Write, decide};
 
 use super::cluster::Cluster;
+use super::config_maps::REFUSED_FOR;
 
 /// Why a drive stopped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,6 +55,7 @@ pub struct Drive<F> {
     /// Answers the queries.
     pub prometheus: F,
     looked: BTreeSet<Inquiry>,
+    refusals: BTreeMap<String, (Timestamp, String)>,
     answers: Vec<Answered>,
     asked: Vec<Answered>,
 }
@@ -73,6 +75,7 @@ impl<R: Into<Reply>, F: FnMut(&Measurement, Timestamp) -> R> Drive<F> {
             turns: 0,
             prometheus,
             looked: BTreeSet::new(),
+            refusals: BTreeMap::new(),
             answers: Vec::new(),
             asked: Vec::new(),
         }
@@ -83,6 +86,7 @@ impl<R: Into<Reply>, F: FnMut(&Measurement, Timestamp) -> R> Drive<F> {
         self.working = self.cluster.status.clone();
         self.cluster.jobs.refused.clear();
         self.looked.clear();
+        self.refusals.clear();
         self.answers.clear();
         self.asked.clear();
     }
@@ -91,6 +95,10 @@ impl<R: Into<Reply>, F: FnMut(&Measurement, Timestamp) -> R> Drive<F> {
     #[must_use]
     pub fn world(&self) -> World {
         let mut world = self.cluster.observe(&self.working, &self.looked, self.answers.clone(), self.epoch);
+        let is_good = |(at, _): &&(Timestamp, String)| self.cluster.now.duration_since(*at) < REFUSED_FOR;
+        let refusals =
+            self.refusals.iter().filter_map(|(name, it)| Some((name, is_good(&it).then_some(it)?)));
+        world.refusals = refusals.map(|(name, (_, words))| (name.clone(), words.clone())).collect();
         world.asking = self.asked.iter().map(|a| (a.component.clone(), a.gate.clone())).collect();
         world
     }
@@ -135,7 +143,7 @@ impl<R: Into<Reply>, F: FnMut(&Measurement, Timestamp) -> R> Drive<F> {
             }
         }
         for write in &plan.writes {
-            let is_done = self.cluster.apply(write).is_ok();
+            let is_done = self.cluster.apply(write).is_ok() || self.is_refused(write);
             self.looked.clear();
             if !inspect(&self.cluster, plan) {
                 return self.crash();
@@ -150,9 +158,31 @@ impl<R: Into<Reply>, F: FnMut(&Measurement, Timestamp) -> R> Drive<F> {
         }
         self.working = plan.status.clone();
         self.answers.clear();
-        self.looked.extend(plan.look.iter().cloned());
+        for inquiry in &plan.look {
+            self.look(inquiry);
+        }
         for measurement in &plan.measure {
             self.ask(measurement);
+        }
+    }
+
+    /// Whether the API server refuses a write for good; it is remembered for a while.
+    fn is_refused(&mut self, write: &Write) -> bool {
+        let Write::SetConfigMap { config_map, .. } = write else { return false };
+        let words = self.cluster.refused_writes.get(&config_map.name).cloned();
+        let words = words.map(|words| (self.cluster.now, words));
+        let is_refused = words.is_some();
+        self.refusals.extend(words.map(|words| (config_map.name.clone(), words)));
+        is_refused
+    }
+
+    fn look(&mut self, inquiry: &Inquiry) {
+        if let Inquiry::ConfigMap(name) = inquiry
+            && let Some(words) = self.cluster.refused_reads.get(name)
+        {
+            self.refusals.insert(name.clone(), (self.cluster.now, words.clone()));
+        } else {
+            self.looked.insert(inquiry.clone());
         }
     }
 
@@ -176,14 +206,14 @@ impl<R: Into<Reply>, F: FnMut(&Measurement, Timestamp) -> R> Drive<F> {
     /// Goes on until nothing is left to do or the clock reaches `limit`. `inspect` sees the cluster after every write.
     pub fn run(&mut self, limit: Timestamp, mut inspect: impl FnMut(&Cluster, &Plan)) -> Stop {
         for _ in 0..TURNS_MAX {
-            let before = (self.working.clone(), self.looked.clone());
+            let before = (self.working.clone(), self.looked.clone(), self.refusals.clone());
             let plan = self.turn(&mut |cluster, plan| {
                 inspect(cluster, plan);
                 true
             });
             let is_answered = self.asked.iter().any(|asked| asked.at <= self.cluster.now);
             let is_busy = plan.persist || !plan.writes.is_empty() || is_answered;
-            if is_busy || before != (self.working.clone(), self.looked.clone()) {
+            if is_busy || before != (self.working.clone(), self.looked.clone(), self.refusals.clone()) {
                 continue;
             }
             match self.next(&plan) {

@@ -6,7 +6,7 @@ use crate::engine::Write;
 use crate::engine::world::Seen;
 
 use super::cluster::{Cluster, Conflict, ROLLOUT, ROLLOUT_UID, Service};
-use super::deployments::ReplicaSet;
+use super::deployments::{Deployment, ReplicaSet};
 
 fn conflict<T>(what: &str) -> Result<T, Conflict> {
     Err(Conflict(what.to_owned()))
@@ -87,6 +87,9 @@ pub(super) fn apply(cluster: &mut Cluster, write: &Write) -> Result<(), Conflict
             found.at.resource_version = version;
         }
         Write::CreateJob { .. } | Write::DeleteJob { .. } => super::jobs::apply(cluster, write)?,
+        Write::SetConfigMap { config_map, changes, .. } => {
+            cluster.set_config_map(config_map, changes, version)?;
+        }
         Write::CreateRun { name, .. } => {
             cluster.runs.entry(name.clone()).or_insert(None);
         }

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test may panic: that is how it fails")]
 mod examples_actions;
 mod examples_cluster;
+mod examples_degraded;
 mod examples_faults;
 mod examples_gates;
 mod examples_hooks;
@@ -13,6 +14,8 @@ mod monitors;
 mod monitors_parts;
 mod parts;
 mod properties;
+mod properties_degraded;
 mod properties_hooks;
 mod properties_parts;
 mod small_world;
+mod switches;

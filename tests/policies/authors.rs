@@ -18,6 +18,7 @@ pub fn cases() -> Vec<(String, Body)> {
         case("author_needs_each_object", each_object),
         case("author_by_name_up_to_the_limit", by_name),
         case("author_of_hooks_needs_to_create_jobs", hooks),
+        case("author_needs_each_switch", each_switch),
         case("author_may_add_labels_and_finalizers", only_the_spec),
         case("status_is_written_by_the_controller_only", status_writer),
         case("policies_have_no_type_warnings", no_type_warnings),
@@ -92,6 +93,28 @@ fn by_name(place: &Place) -> Result<()> {
     Ok(())
 }
 
+/// A Rollout whose degraded mode sets so many keys of a ConfigMap.
+fn with_switches(count: usize, config_map: &str) -> String {
+    let switch = |i: usize| format!("{{configMap: {config_map}, key: KEY-{i}, value: 'off'}}");
+    let mode = |from: usize, to: usize| {
+        let switches: Vec<String> = (from..to).map(switch).collect();
+        format!("{{name: mode-{from}, switches: [{}]}}", switches.join(", "))
+    };
+    let modes: Vec<String> = (0..count).step_by(16).map(|from| mode(from, count.min(from + 16))).collect();
+    let rollout = rollout("shop", "own");
+    rollout
+        .replace("spec: {components", &format!("spec: {{degradedModes: [{}], components", modes.join(", ")))
+}
+
+fn each_switch(place: &Place) -> Result<()> {
+    place.dry_run("ben", &with_switches(24, "own"))?;
+    let words = r#"user "ben" may not patch the ConfigMap "foreign" that this Rollout names"#;
+    refused(place.dry_run("ben", &with_switches(1, "foreign")), words)?;
+    let words = "more than 24 switches, and you may not patch all ConfigMaps of the namespace";
+    refused(place.dry_run("ben", &with_switches(25, "own")), words)?;
+    place.dry_run("admin", &with_switches(128, "foreign")).map(drop)
+}
+
 fn only_the_spec(place: &Place) -> Result<()> {
     place.apply("admin", &rollout("foreign", "foreign"))?;
     place.kubectl("ben", &["label", "rollout", "foreign", "-n", "shop", "team=a"])?;
@@ -159,7 +182,7 @@ fn no_type_warnings(place: &Place) -> Result<()> {
             let all = place.kubectl("admin", &["get", "validatingadmissionpolicies", "-o", path])?;
             let unchecked: Vec<&str> =
                 all.lines().filter(|line| line.split(' ').nth(1).is_none_or(str::is_empty)).collect();
-            if unchecked.is_empty() && all.lines().count() == 3 { Ok(all) } else { Err(all.into()) }
+            if unchecked.is_empty() && all.lines().count() == 4 { Ok(all) } else { Err(all.into()) }
         },
     ))?;
     ensure!(!checked.contains("warning"), "{checked}");

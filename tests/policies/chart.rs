@@ -94,7 +94,24 @@ fn namespaced(place: &Place) -> Result<()> {
         yaml.contains("--namespace=$(POD_NAMESPACE)"),
         "the controller is not told to keep to its namespace"
     );
-    accepted(place, &yaml)
+    accepted(place, &yaml)?;
+    let of_switches = |place: &Place, namespace: &str| {
+        let place_of = format!("degradedModes.configMaps[0].namespace={namespace}");
+        let more = [
+            "--set",
+            "namespaced=true",
+            "--set",
+            "degradedModes.configMaps[0].name=flags",
+            "--set",
+            &place_of,
+        ];
+        render(place, "1.36.0", &more)
+    };
+    ensure!(
+        of_switches(place, "palier-system")?.contains(r#"resourceNames: ["flags"]"#),
+        "no right on the switches"
+    );
+    refused(of_switches(place, "shop"), "every ConfigMap is in the release's namespace")
 }
 
 fn rights_for_hooks(place: &Place) -> Result<()> {
@@ -127,7 +144,7 @@ fn before_1_36(place: &Place) -> Result<()> {
     let yaml = render(place, "1.33.0", &[])?;
     let kinds = kinds(&yaml)?;
     ensure!(!kinds.iter().any(|kind| kind.starts_with("Mutating")), "{kinds:?}");
-    ensure!(kinds.iter().filter(|kind| *kind == "ValidatingAdmissionPolicy").count() == 3, "{kinds:?}");
+    ensure!(kinds.iter().filter(|kind| *kind == "ValidatingAdmissionPolicy").count() == 4, "{kinds:?}");
     ensure!(!yaml.contains("mutatingadmissionpolicies"), "a right on a kind that is not there");
     accepted(place, &yaml)
 }

@@ -3,7 +3,7 @@
 //! | who | may |
 //! |---|---|
 //! | ana | create any action, `abort` the Rollout `shop` in `shop`, and nothing else with Rollouts |
-//! | ben | write Rollouts, their status and records; patch what is called `own` or `own-1` … `own-7` |
+//! | ben | write Rollouts, their status and records; patch what is called `own` or `own-1` … `own-7`, and the ConfigMap `own` |
 //! | mallory | create Rollouts, actions and records in `bad`; patch the Deployment and the Service `own` |
 
 use std::fs;

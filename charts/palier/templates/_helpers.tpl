@@ -52,6 +52,9 @@ system:serviceaccount:{{ .Release.Namespace }}:{{ include "palier.serviceAccount
 {{/* How many objects of a kind are looked up by name when the author of a Rollout may not patch all of the kind. */}}
 {{- define "palier.namedChecks" -}}7{{- end -}}
 
+{{/* How many switches of degraded modes are looked up by name in the same case. */}}
+{{- define "palier.namedSwitches" -}}24{{- end -}}
+
 {{/* The image, by digest when one is given. */}}
 {{- define "palier.image" -}}
 {{- with .Values.image -}}

@@ -61,6 +61,10 @@ pub struct Whole {
     pub status: Value,
     /// `endpoints` of an EndpointSlice.
     pub endpoints: Value,
+    /// `data` of a ConfigMap.
+    pub data: Value,
+    /// `immutable` of a ConfigMap.
+    pub immutable: Value,
 }
 
 /// The metadata that matters.

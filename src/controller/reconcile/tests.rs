@@ -229,3 +229,59 @@ async fn another_rollout_of_that_name_starts_with_a_clear_desk() {
     assert_eq!(reconcile(&stage.context, &key()).await, Ended::Settled(None));
     assert!(lock(&stage.context.desks.of(&key())).working.is_none(), "the answer was for the former one");
 }
+
+/// Looks at the ConfigMap, then sets a key of it, unless the API server refuses one of both.
+fn look_then_set(world: &World, _: Timestamp) -> Plan {
+    let mut plan = rest(world);
+    if world.refusals.contains_key("flags") {
+        return plan;
+    }
+    match world.config_maps.get("flags") {
+        None | Some(Look::Unknown) => plan.look.push(Inquiry::ConfigMap("flags".to_owned())),
+        Some(Look::Found(seen)) if seen.data["A"] != "off" => plan.writes.push(Write::SetConfigMap {
+            config_map: seen.at.clone(),
+            is_empty: false,
+            changes: vec![("A".to_owned(), Some("off".to_owned()))],
+        }),
+        Some(_) => {}
+    }
+    plan
+}
+
+fn flags(version: &str, text: &str) -> serde_json::Value {
+    let metadata = json!({"name": "flags", "namespace": "shop", "uid": "u", "resourceVersion": version});
+    json!({"metadata": metadata, "data": {"A": text}})
+}
+
+#[tokio::test]
+async fn a_config_map_is_read_once_and_its_write_is_known_at_once() {
+    let stage = Stage::with(look_then_set);
+    stage.script.say(200, flags("7", "on"));
+    stage.script.say(200, flags("8", "off"));
+    assert_eq!(reconcile(&stage.context, &key()).await, Ended::Settled(None));
+    let object = "/api/v1/namespaces/shop/configmaps/flags";
+    assert_eq!(
+        stage.script.lines(),
+        [format!("GET {object}"), format!("PATCH {object}?fieldManager=palier")]
+    );
+    assert_eq!(reconcile(&stage.context, &key()).await, Ended::Settled(None));
+    assert!(stage.script.lines().is_empty());
+}
+
+#[tokio::test]
+async fn a_refused_config_map_is_an_answer_and_stops_nothing() {
+    for answers in [vec![403], vec![200, 403], vec![200, 422]] {
+        let stage = Stage::with(look_then_set);
+        for code in &answers {
+            match code {
+                200 => stage.script.say(200, flags("7", "on")),
+                _ => stage.script.refuse(*code, "Forbidden"),
+            }
+        }
+        assert_eq!(reconcile(&stage.context, &key()).await, Ended::Settled(None), "{answers:?}");
+        assert_eq!(stage.script.lines().len(), answers.len());
+        let words = lock(&stage.context.desks.of(&key())).refusals()["flags"].clone();
+        let is_cured = words.starts_with("add flags to the chart's value degradedModes.configMaps: ");
+        assert_eq!(is_cured, answers.contains(&403), "{words}");
+    }
+}

@@ -1,6 +1,7 @@
 //! The scenarios, by the row of the table that each belongs to (see README.md).
 
 mod answers;
+mod degraded;
 mod forms;
 mod gitops;
 mod hooks;
@@ -31,6 +32,7 @@ pub fn with_the_shared_pair() -> Vec<Scenario> {
         scenario!(Shared, parts::parts2_the_third_fails_at_half),
         scenario!(Shared, parts_back::parts5_two_steps_back_then_out),
         scenario!(Shared, parts_room::parts7_extra_pods_stay_in_their_room),
+        scenario!(Shared, degraded::degraded_entered_left_entered_again_given_up),
         scenario!(Shared, releases::row01_good_image_reaches_everyone),
         scenario!(Shared, refusals::row12_bad_manifests_are_refused),
         scenario!(Shared, sizes::row07_scaled_at_each_phase),

@@ -1,5 +1,6 @@
 //! What is kept of each kind that is watched.
 
+pub mod config_maps;
 pub mod jobs;
 pub mod palier;
 pub mod routes;
@@ -10,6 +11,7 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
+pub use config_maps::ConfigMapView;
 pub use jobs::{CronJobView, JobView};
 pub use palier::{ActionView, MetricSourceView, RolloutView, RunView};
 pub use routes::{GrpcRouteView, HttpRouteView};

@@ -1,6 +1,7 @@
 //! The writes of a plan as requests: each is refused by the API server unless the object is still the one that was
 //! looked at.
 
+mod config_map;
 mod job;
 mod replica_set;
 mod rollout;
@@ -14,8 +15,8 @@ use kube::api::PropagationPolicy;
 use super::call::{CallError, Cluster, Deleted, Path};
 use super::row::{Row, View};
 use super::views::{
-    CronJobView, DeploymentView, GrpcRouteView, HttpRouteView, JobView, ReplicaSetView, RolloutView, RunView,
-    ServiceView,
+    ConfigMapView, CronJobView, DeploymentView, GrpcRouteView, HttpRouteView, JobView, ReplicaSetView,
+    RolloutView, RunView, ServiceView,
 };
 use crate::engine::Write;
 use crate::engine::world::{RolloutSeen, RouteKind, Seen};
@@ -51,6 +52,8 @@ pub enum Effect {
     HttpRoute(Now<HttpRouteView>),
     /// On a GRPCRoute.
     GrpcRoute(Now<GrpcRouteView>),
+    /// On a ConfigMap.
+    ConfigMap(Now<ConfigMapView>),
     /// On the record of a run.
     Run(Now<RunView>),
     /// On a Job.
@@ -143,6 +146,9 @@ pub async fn perform(cluster: &Cluster, subject: Subject<'_>, write: &Write) -> 
         Write::SetBackends { kind, route, rules, .. } => {
             route::set_backends(cluster, subject, *kind, route, rules).await
         }
+        Write::SetConfigMap { config_map, is_empty, changes } => {
+            config_map::set(cluster, subject, config_map, *is_empty, changes).await
+        }
         Write::CreateRun { name, number, started_at, components } => {
             let record = run::Record { name, number: *number, started_at: *started_at, components };
             run::create(cluster, subject, &record).await.map(Effect::Run)
@@ -207,6 +213,9 @@ pub async fn look_at_target(
         }
         Write::SetBackends { kind: RouteKind::Grpc, route, .. } => {
             now(cluster, namespace, &route.name).await.map(Effect::GrpcRoute)
+        }
+        Write::SetConfigMap { config_map, .. } => {
+            now(cluster, namespace, &config_map.name).await.map(Effect::ConfigMap)
         }
         Write::CreateRun { name, .. } | Write::RecordRun { name, .. } | Write::DeleteRun { name } => {
             now(cluster, namespace, name).await.map(Effect::Run)

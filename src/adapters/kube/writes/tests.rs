@@ -438,3 +438,34 @@ async fn a_refused_job_is_an_effect_and_trouble_is_an_error() {
     assert!(matches!(outcome, Err(CallError::Conflict(_))), "{outcome:?}");
     assert_eq!(script.lines().len(), 1, "nothing is created");
 }
+
+#[tokio::test]
+async fn keys_of_a_config_map_are_set_and_removed_and_nothing_else() {
+    let answer =
+        json!({"metadata": {"name": "flags", "namespace": "shop", "uid": "u", "resourceVersion": "8"}});
+    let sent = async |is_empty: bool, changes: Vec<(String, Option<String>)>| {
+        let write = Write::SetConfigMap { config_map: seen("flags"), is_empty, changes };
+        let (outcome, script) = send(&write, &[(200, answer.clone())]).await;
+        assert!(matches!(outcome, Ok(Effect::ConfigMap(Now::Is(_)))), "{outcome:?}");
+        let asked = script.asked();
+        assert_eq!(asked[0].line, "PATCH /api/v1/namespaces/shop/configmaps/flags?fieldManager=palier");
+        assert_eq!(asked[0].content_type, "application/json-patch+json");
+        let operations = asked[0].body.as_array().unwrap().clone();
+        assert_eq!(operations[0], json!({"op": "replace", "path": "/metadata/uid", "value": "u"}));
+        assert_eq!(
+            operations[1],
+            json!({"op": "replace", "path": "/metadata/resourceVersion", "value": "7"})
+        );
+        operations[2..].to_vec()
+    };
+    let changes = vec![("A".to_owned(), Some("on".to_owned())), ("b.json".to_owned(), None)];
+    assert_eq!(
+        sent(false, changes).await,
+        [
+            json!({"op": "add", "path": "/data/A", "value": "on"}),
+            json!({"op": "remove", "path": "/data/b.json"})
+        ]
+    );
+    let changes = vec![("A".to_owned(), Some("on".to_owned()))];
+    assert_eq!(sent(true, changes).await, [json!({"op": "add", "path": "/data", "value": {"A": "on"}})]);
+}
