@@ -10,7 +10,9 @@ use crate::adapters::kube::views::{CronJobView, DeploymentView, ReplicaSetView, 
 use crate::adapters::kube::writes::{Effect, Now};
 use crate::api::RolloutStatus;
 use crate::engine::References;
-use crate::engine::world::{Answered, CronJobSeen, DeploymentSeen, Look, ReplicaSetSeen, Seen, ServiceSeen};
+use crate::engine::world::{
+    Answered, ConfigSeen, CronJobSeen, DeploymentSeen, Look, ReplicaSetSeen, Seen, ServiceSeen,
+};
 
 use super::queue::Key;
 
@@ -94,6 +96,8 @@ pub struct Looks {
     pub replica_sets: Kept<Vec<ReplicaSetSeen>>,
     /// A pod that the Service selects and the Deployment does not; the name is the Service's.
     pub foreign_pod: Kept<String>,
+    /// The configuration; the name is the Deployment's.
+    pub config: Kept<ConfigSeen>,
 }
 
 /// What a live read found.
@@ -143,6 +147,7 @@ impl Looks {
             && old(self.service.found.as_ref().map(|it| &it.0))
             && old(self.canary_service.found.as_ref().map(|it| &it.0))
             && old(self.replica_sets.found.as_ref().map(|it| &it.0))
+            && old(self.config.found.as_ref().map(|it| &it.0))
             && old(self.foreign_pod.found.as_ref().map(|it| &it.0))
     }
 
@@ -166,6 +171,7 @@ impl Looks {
             }
             Effect::ReplicaSet(now) => self.learn_replica_set(now),
             Effect::Rollout(_)
+            | Effect::Config(_)
             | Effect::HttpRoute(_)
             | Effect::GrpcRoute(_)
             | Effect::Run(_)
@@ -205,6 +211,8 @@ impl Desk {
                     Now::Gone { name, .. } => self.run.take().filter(|run| run.name != *name),
                 };
             }
+            // One look tells of everything that hangs together.
+            Effect::Config(component) => self.looks.entry(component.clone()).or_default().config.drop(),
             Effect::CronJob(now) => self.keep_cron_job(name_of(now), now),
             Effect::JobRefused { name, why } => drop(self.refused_jobs.insert(name.clone(), why.clone())),
             _ => {}

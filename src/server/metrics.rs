@@ -101,6 +101,10 @@ pub enum WriteKind {
     GrpcRoute,
     /// A Job.
     Job,
+    /// A copy of a ConfigMap, or the admission policy's map.
+    ConfigMap,
+    /// A copy of a Secret.
+    Secret,
     /// An Event.
     Event,
     /// The Lease of the leader.
@@ -339,6 +343,8 @@ impl WriteKind {
             WriteKind::HttpRoute => "http_route",
             WriteKind::GrpcRoute => "grpc_route",
             WriteKind::Job => "job",
+            WriteKind::ConfigMap => "config_map",
+            WriteKind::Secret => "secret",
             WriteKind::Event => "event",
             WriteKind::Lease => "lease",
         }

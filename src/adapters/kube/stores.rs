@@ -60,7 +60,7 @@ impl Stores {
             Effect::HttpRoute(now) => take(&self.http_routes, namespace, now),
             Effect::GrpcRoute(now) => take(&self.grpc_routes, namespace, now),
             Effect::Job(now) => take(&self.jobs, namespace, now),
-            Effect::Run(_) | Effect::CronJob(_) | Effect::JobRefused { .. } => None,
+            Effect::Run(_) | Effect::Config(_) | Effect::CronJob(_) | Effect::JobRefused { .. } => None,
         }
     }
 }

@@ -2,6 +2,7 @@
 
 pub mod jobs;
 pub mod palier;
+mod refs;
 pub mod routes;
 pub mod services;
 pub mod workloads;
