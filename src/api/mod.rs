@@ -5,6 +5,7 @@
 
 pub mod action;
 pub mod conditions;
+pub mod config;
 pub mod crds;
 pub mod degraded;
 pub mod duration;
@@ -18,6 +19,7 @@ pub mod status;
 pub mod traffic;
 
 pub use action::{ActionKind, Requester, RolloutAction, RolloutActionSpec};
+pub use config::Config;
 pub use degraded::{
     DegradedMode, DegradedState, DegradedStatus, DegradedThen, Switch, SwitchState, SwitchStatus,
 };

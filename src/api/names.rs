@@ -28,5 +28,16 @@ pub const CANARY_SUFFIX: &str = "-canary";
 /// Annotation on a Deployment that Palier or its admission policy paused, so that a person's pause is told apart from
 /// ours. Its value is `true`; it goes with the pause.
 pub const INTERCEPTED: &str = "palier.dev/intercepted";
+/// Label on pods whose configuration was replaced by copies at their creation, its value a hash of the copies' names; on
+/// the copies themselves, with the value [`CONFIG_COPY`].
+pub const CONFIG_LABEL: &str = "palier.dev/config";
+/// Value of [`CONFIG_LABEL`] on copies.
+pub const CONFIG_COPY: &str = "copy";
+/// Label on the ConfigMap that tells the admission policy which pods get which copies; its value is `true`.
+pub const CONFIG_MAP_LABEL: &str = "palier.dev/config-map";
+/// Annotation on the pod template of a ReplicaSet of a former configuration: only the adopted one is the Deployment's.
+pub const RETIRED: &str = "palier.dev/retired";
+/// Name of the admission policy (and of its binding) that gives pods their copies.
+pub const CONFIG_POLICY: &str = "palier-config";
 /// Name of the admission policy (and of its binding) that pauses a labelled Deployment whose template changes.
 pub const INTERCEPT_POLICY: &str = "palier-intercept";

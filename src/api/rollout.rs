@@ -4,7 +4,7 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{DegradedMode, Gate, Hook, RolloutStatus, Span, Traffic};
+use super::{Config, DegradedMode, Gate, Hook, RolloutStatus, Span, Traffic};
 
 /// How new versions of some workloads reach their users. Lives in Git, outlives releases.
 #[derive(CustomResource, Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
@@ -140,6 +140,9 @@ pub struct Component {
     /// How the component receives its traffic; without it the share is the share of pods.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub traffic: Option<Traffic>,
+    /// Configuration that is released, and goes back, with the code.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub config: Option<Config>,
     /// Gates judged for this component in every phase, besides those of the Rollout.
     #[serde(default)]
     #[schemars(length(max = 20))]

@@ -234,6 +234,9 @@ pub struct ComponentStatus {
     #[serde(default, skip_serializing_if = "String::is_empty")]
     #[schemars(length(max = 512))]
     pub failure: String,
+    /// Whether stable's ReplicaSet is marked, because the canary differs from it in its configuration alone.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub retired: bool,
     /// How often the component stepped back in this run.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub step_backs: i32,
@@ -310,6 +313,10 @@ pub struct Revision {
     /// Name of its ReplicaSet.
     #[schemars(length(max = 253))]
     pub replica_set: String,
+    /// Its configuration, each as `configMap/<name>=<copy>` or `secret/<name>=<copy>`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64), inner(length(max = 520)))]
+    pub config: Vec<String>,
 }
 
 /// The proof of one phase.

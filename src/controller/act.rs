@@ -5,7 +5,7 @@ use crate::adapters::kube::events::Note;
 use crate::adapters::kube::views::{DeploymentView, ServiceView};
 use crate::adapters::kube::writes::{Effect, Subject, look_at_target, perform};
 use crate::engine::Write;
-use crate::engine::world::{RolloutSeen, RouteKind};
+use crate::engine::world::{ConfigKind, RolloutSeen, RouteKind};
 use crate::server::metrics::{WriteKind, WriteResult, WriteVerb};
 
 use super::context::Context;
@@ -140,6 +140,13 @@ pub const fn written<T>(outcome: &Result<T, CallError>) -> WriteResult {
     }
 }
 
+const fn config_kind(kind: ConfigKind) -> WriteKind {
+    match kind {
+        ConfigKind::ConfigMap => WriteKind::ConfigMap,
+        ConfigKind::Secret => WriteKind::Secret,
+    }
+}
+
 const fn labels_of(write: &Write) -> (WriteKind, WriteVerb) {
     match write {
         Write::AddFinalizer | Write::RemoveFinalizer => (WriteKind::Rollout, WriteVerb::Patch),
@@ -147,9 +154,10 @@ const fn labels_of(write: &Write) -> (WriteKind, WriteVerb) {
             (WriteKind::Deployment, WriteVerb::Patch)
         }
         Write::CreateReplicaSet { .. } => (WriteKind::ReplicaSet, WriteVerb::Create),
-        Write::ScaleReplicaSet { .. } | Write::ReleaseReplicaSet { .. } | Write::UnlabelReplicaSet { .. } => {
-            (WriteKind::ReplicaSet, WriteVerb::Patch)
-        }
+        Write::ScaleReplicaSet { .. }
+        | Write::ReleaseReplicaSet { .. }
+        | Write::RetireReplicaSet { .. }
+        | Write::UnlabelReplicaSet { .. } => (WriteKind::ReplicaSet, WriteVerb::Patch),
         Write::DeleteReplicaSet { .. } => (WriteKind::ReplicaSet, WriteVerb::Delete),
         Write::CreateCanaryService { .. } => (WriteKind::Service, WriteVerb::Create),
         Write::PinService { .. } => (WriteKind::Service, WriteVerb::Patch),
@@ -157,6 +165,11 @@ const fn labels_of(write: &Write) -> (WriteKind, WriteVerb) {
         Write::SetBackends { kind: RouteKind::Http, .. } => (WriteKind::HttpRoute, WriteVerb::Patch),
         Write::SetBackends { kind: RouteKind::Grpc, .. } => (WriteKind::GrpcRoute, WriteVerb::Patch),
         Write::SetConfigMap { .. } => (WriteKind::ConfigMap, WriteVerb::Patch),
+        Write::CreateCopy { kind, .. } => (config_kind(*kind), WriteVerb::Create),
+        Write::PutConfigMap { seen: None, .. } => (WriteKind::ConfigMap, WriteVerb::Create),
+        Write::PutConfigMap { .. } => (WriteKind::ConfigMap, WriteVerb::Update),
+        Write::DeleteConfig { kind, .. } => (config_kind(*kind), WriteVerb::Delete),
+        Write::HandConfig { kind, .. } => (config_kind(*kind), WriteVerb::Patch),
         Write::CreateRun { .. } => (WriteKind::RolloutRun, WriteVerb::Create),
         Write::RecordRun { .. } => (WriteKind::RolloutRun, WriteVerb::Patch),
         Write::DeleteRun { .. } => (WriteKind::RolloutRun, WriteVerb::Delete),

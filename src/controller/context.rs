@@ -42,8 +42,10 @@ pub struct Context {
     pub source_changed: Notify,
     /// Namespaces that may use each metric source.
     pub allowed: Mutex<BTreeMap<String, Vec<String>>>,
-    /// The admission policy.
+    /// The admission policy that pauses changed Deployments.
     pub policy: Policy,
+    /// The admission policy that gives pods copies of their configuration.
+    pub config_policy: Policy,
     /// Events to be sent.
     pub events: Events,
     /// The operator's own metrics.
@@ -75,9 +77,10 @@ impl Context {
 #[error("this process does not lead (any more)")]
 pub struct NotLeading;
 
-/// Whether the admission policy that pauses changed Deployments is in force, as it was last looked up.
+/// Whether an admission policy is in force, as it was last looked up.
 #[derive(Debug)]
 pub struct Policy {
+    name: &'static str,
     may_look: bool,
     seen: Mutex<Option<(Instant, bool)>>,
     looking: tokio::sync::Mutex<()>,
@@ -86,8 +89,8 @@ pub struct Policy {
 impl Policy {
     /// Nothing is known yet. Without `may_look` nothing is ever asked: in namespaced mode there is no right to.
     #[must_use]
-    pub fn new(may_look: bool) -> Self {
-        Self { may_look, seen: Mutex::default(), looking: tokio::sync::Mutex::default() }
+    pub fn new(name: &'static str, may_look: bool) -> Self {
+        Self { name, may_look, seen: Mutex::default(), looking: tokio::sync::Mutex::default() }
     }
 
     /// What was last looked up; not in force before that.
@@ -100,7 +103,7 @@ impl Policy {
     #[cfg(test)]
     #[must_use]
     pub fn known(is_in_force: bool) -> Self {
-        Self { seen: Mutex::new(Some((Instant::now(), is_in_force))), ..Self::new(true) }
+        Self { seen: Mutex::new(Some((Instant::now(), is_in_force))), ..Self::new("palier-test", true) }
     }
 
     /// Whether it is time for another look: the last one is older than a minute. Never where there is no right to look.
@@ -115,7 +118,7 @@ impl Policy {
         if !self.is_old() {
             return;
         }
-        let is_in_force = policy::is_in_force(cluster).await;
+        let is_in_force = policy::is_in_force(cluster, self.name).await;
         *lock(&self.seen) = Some((Instant::now(), is_in_force));
     }
 }

@@ -12,7 +12,7 @@ use crate::adapters::kube::writes::{Effect, Now};
 use crate::api::RolloutStatus;
 use crate::engine::References;
 use crate::engine::world::{
-    Answered, ConfigMapSeen, CronJobSeen, DeploymentSeen, Look, ReplicaSetSeen, Seen, ServiceSeen,
+    Answered, ConfigMapSeen, ConfigSeen, CronJobSeen, DeploymentSeen, Look, ReplicaSetSeen, Seen, ServiceSeen,
 };
 
 use super::queue::Key;
@@ -101,6 +101,8 @@ pub struct Looks {
     pub replica_sets: Kept<Vec<ReplicaSetSeen>>,
     /// A pod that the Service selects and the Deployment does not; the name is the Service's.
     pub foreign_pod: Kept<String>,
+    /// The configuration; the name is the Deployment's.
+    pub config: Kept<ConfigSeen>,
 }
 
 /// What a live read found.
@@ -150,6 +152,7 @@ impl Looks {
             && old(self.service.found.as_ref().map(|it| &it.0))
             && old(self.canary_service.found.as_ref().map(|it| &it.0))
             && old(self.replica_sets.found.as_ref().map(|it| &it.0))
+            && old(self.config.found.as_ref().map(|it| &it.0))
             && old(self.foreign_pod.found.as_ref().map(|it| &it.0))
     }
 
@@ -173,6 +176,7 @@ impl Looks {
             }
             Effect::ReplicaSet(now) => self.learn_replica_set(now),
             Effect::Rollout(_)
+            | Effect::Config(_)
             | Effect::HttpRoute(_)
             | Effect::GrpcRoute(_)
             | Effect::ConfigMap(_)
@@ -217,6 +221,8 @@ impl Desk {
                 let look = look_of(now, |view: &ConfigMapView| view.0.clone());
                 self.config_maps.entry(name_of(now).to_owned()).or_default().set(name_of(now), look);
             }
+            // One look tells of everything that hangs together.
+            Effect::Config(component) => self.looks.entry(component.clone()).or_default().config.drop(),
             Effect::CronJob(now) => self.keep_cron_job(name_of(now), now),
             Effect::JobRefused { name, why } => drop(self.refused_jobs.insert(name.clone(), why.clone())),
             _ => {}

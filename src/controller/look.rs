@@ -5,12 +5,13 @@ use std::collections::BTreeMap;
 use futures::future::join_all;
 
 use crate::adapters::kube::call::CallError;
-use crate::adapters::kube::reads;
 use crate::adapters::kube::row::View;
 use crate::adapters::kube::views::{DeploymentView, ServiceView};
 use crate::adapters::kube::writes::{Effect, now};
+use crate::adapters::kube::{config, reads};
 use crate::api::names::POD_TEMPLATE_HASH;
 use crate::engine::Inquiry;
+use crate::engine::config::sources;
 use crate::engine::references::{References, references};
 use crate::engine::world::{Look, World};
 
@@ -51,7 +52,8 @@ async fn read(
         | Inquiry::ReplicaSets(component)
         | Inquiry::Service(component)
         | Inquiry::CanaryService(component)
-        | Inquiry::ForeignPod(component) => (component, names.get(component)),
+        | Inquiry::ForeignPod(component)
+        | Inquiry::Config(component) => (component, names.get(component)),
     };
     let Some(found) = found else { return Ok(()) };
     let of = |note: &mut dyn FnMut(&mut Looks)| {
@@ -95,6 +97,20 @@ async fn read(
         }
         // Read above: it belongs to no component.
         Inquiry::ConfigMap(_) => {}
+        Inquiry::Config(_) => {
+            let deployment = world.components.get(component).and_then(|it| it.deployment.found());
+            let Some(deployment) = deployment else { return Ok(()) };
+            let spec = world.rollout.spec.components.iter().find(|it| it.name == *component);
+            let subject = config::Subject {
+                rollout: &world.rollout,
+                component,
+                status: world.rollout.status.components.iter().find(|it| it.name == *component),
+                deployment,
+                sources: &spec.map(|spec| sources(spec, deployment)).unwrap_or_default(),
+            };
+            let look = config::look(&context.cluster, subject).await?;
+            of(&mut |looks| looks.config.set(&found.workload, look.clone()));
+        }
         Inquiry::ForeignPod(_) => {
             let Some(seen) = world.components.get(component) else { return Ok(()) };
             let (Some(deployment), Some(service)) = (seen.deployment.found(), seen.service.found()) else {

@@ -58,6 +58,7 @@ pub fn observe(context: &Context, key: &Key, epoch: i64) -> Option<Observed> {
         metric_sources: sources_of(context, &key.namespace),
         policy_active: context.policy.is_in_force(),
         hooks,
+        config_policy_active: context.config_policy.is_in_force(),
         components,
         rollout,
     };
@@ -117,6 +118,7 @@ fn component_seen(
         canary_service,
         foreign_pod,
         routes: routes_seen(context, namespace, names),
+        config: looks.map_or(Look::Unknown, |looks| looks.config.get(&names.workload)),
     }
 }
 

@@ -90,6 +90,10 @@ async fn rounds(
             context.policy.refresh(&context.cluster).await;
             continue;
         }
+        if has_config(&seen.world) && context.config_policy.is_old() {
+            context.config_policy.refresh(&context.cluster).await;
+            continue;
+        }
         let now = whole_millis(Timestamp::now());
         let plan = (context.decide)(&seen.world, now);
         let is_at_rest = !plan.persist && plan.writes.is_empty() && plan.look.is_empty();
@@ -215,6 +219,10 @@ fn count_verdicts(context: &Context, world: &World, status: &RolloutStatus) {
             context.metrics.evaluated(gate.verdict);
         }
     }
+}
+
+fn has_config(world: &World) -> bool {
+    world.rollout.spec.components.iter().any(|component| component.config.is_some())
 }
 
 /// Whether a run may start or the spec is new: when it matters how Deployments are paused.

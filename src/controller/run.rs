@@ -23,6 +23,7 @@ use crate::adapters::kube::events;
 use crate::adapters::kube::lease::{Candidate, Standing, Terms};
 use crate::adapters::kube::stores::Stores;
 use crate::adapters::prometheus::Sources;
+use crate::api::names::{CONFIG_POLICY, INTERCEPT_POLICY};
 use crate::api::{Interception, RolloutState};
 use crate::engine::decide;
 use crate::server::metrics::{WriteKind, WriteVerb};
@@ -114,7 +115,11 @@ fn set_up(options: &RunOptions, standing: watch::Receiver<Standing>, core: &mut 
         sources: Sources::new(),
         source_changed: Notify::new(),
         allowed: Mutex::default(),
-        policy: Policy::new(options.namespace.is_none() || options.interception == Interception::Admission),
+        config_policy: Policy::new(CONFIG_POLICY, options.namespace.is_none()),
+        policy: Policy::new(
+            INTERCEPT_POLICY,
+            options.namespace.is_none() || options.interception == Interception::Admission,
+        ),
         events,
         metrics: options.metrics.clone(),
         health: options.health.clone(),

@@ -50,6 +50,7 @@ impl Stage {
             source_changed: Notify::new(),
             allowed: Default::default(),
             policy: Policy::known(false),
+            config_policy: Policy::known(false),
             events,
             metrics: Metrics::new(),
             health: Health::new(),

@@ -11,7 +11,7 @@ use super::plan::{Inquiry, Write};
 use super::revision::pod_hash_of;
 use super::turn::{Part, Turn, after, between, enter};
 use super::world::{DeploymentSeen, Look, ReplicaSetSeen};
-use super::{Weight, ending, rest, restart, rollback};
+use super::{Weight, ending, rest, restart, retire, rollback};
 
 /// One step of every component towards its end.
 pub(super) fn advance(turn: &mut Turn<'_>) {
@@ -137,6 +137,9 @@ fn take_over(
     if borrow::ensure_routes(turn, component, part, Weight::ZERO) == RoutesState::Written {
         return;
     }
+    if !retire::make_way(turn, component, part, deployment, set) {
+        return;
+    }
     if deployment.template_hash != set.template_hash || deployment.updated_replicas > 0 {
         return restart::roll_natively(turn, component, part, deployment);
     }
@@ -236,6 +239,7 @@ fn hand_back(
         }
         is_free = false;
     }
+    is_free &= retire::clean_up(turn, component, part);
     let is_back = match routes {
         RoutesState::InForce | RoutesState::Gone(_) => true,
         RoutesState::Pending | RoutesState::Refused(_) => borrow::is_overdue(turn, component),

@@ -11,7 +11,7 @@ use super::plan::Inquiry;
 use super::route::Backends;
 use super::turn::{Part, Turn};
 use super::world::{DeploymentSeen, Look, ServiceSeen};
-use super::{degraded, hooks, order, query};
+use super::{config, copies, degraded, hooks, order, query};
 
 /// What a check came to.
 pub(super) enum Checked {
@@ -61,6 +61,7 @@ fn check_all(turn: &Turn<'_>, part: &Part<'_>, component: &Component, is_new: bo
     check_gates(turn, part)?;
     let field = format!("components[{}]", part.name);
     let deployment = check_deployment(turn, part, &field)?;
+    check_config(turn, part, component, &field)?;
     let Some(traffic) = &component.traffic else { return Ok(()) };
     let field = format!("{field}.traffic");
     check_service(turn, part, (traffic, deployment), &field, is_new)?;
@@ -123,6 +124,34 @@ fn check_deployment<'w>(turn: &Turn<'_>, part: &Part<'w>, field: &str) -> Result
         return problem(&field, &says);
     }
     Ok(deployment)
+}
+
+fn check_config(turn: &Turn<'_>, part: &Part<'_>, component: &Component, field: &str) -> Result<(), Stop> {
+    if component.config.is_none() {
+        return Ok(());
+    }
+    let field = format!("{field}.config");
+    if !turn.world.config_policy_active {
+        let says = "pods get copies of their configuration from the admission policy palier-config, which is not in force: it \
+                    needs Kubernetes 1.36 and the chart's value config.enabled=true; or take 'config' out";
+        return problem(&field, says);
+    }
+    if let Some(taken) = copies::foreign_map(turn, part) {
+        let says = format!("the name {taken} is needed and taken by another ConfigMap: rename that one");
+        return problem(&field, &says);
+    }
+    match &part.seen.config {
+        Look::Missing => {
+            let says = "Palier may not read ConfigMaps and Secrets here: set the chart's value config.enabled to true";
+            return problem(&field, says);
+        }
+        Look::Found(_) if config::wanted(part).is_some() => return Ok(()),
+        Look::Unknown | Look::Found(_) => {}
+    }
+    match config::problem(part) {
+        Some(problem) => Err(Stop::Problem(problem)),
+        None => Err(Stop::Look(Inquiry::Config(part.name.clone()))),
+    }
 }
 
 fn check_service(

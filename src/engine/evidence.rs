@@ -190,8 +190,8 @@ fn ask(
         window: gate.window,
         canary_pods: pods_pattern(&canary.replica_set),
         stable_pods: pods_pattern(&stable.replica_set),
-        canary_revision: canary.revision.clone(),
-        stable_revision: stable.revision.clone(),
+        canary_revision: super::config::identity(canary),
+        stable_revision: super::config::identity(stable),
         service: part.refs.service.clone(),
         route: part.refs.routes.first().map(|(_, name)| name.clone()),
     };

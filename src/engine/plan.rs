@@ -1,12 +1,14 @@
 //! What is to be done: few writes in a proven order, each with its precondition.
 
+use std::collections::BTreeMap;
+
 use jiff::Timestamp;
 use serde_json::Value;
 
 use crate::api::{ReleasedComponent, RolloutRunStatus, RolloutStatus};
 
 use super::Weight;
-use super::world::{RouteKind, Seen};
+use super::world::{ConfigKind, RouteKind, Seen};
 
 /// The outcome of one decision.
 ///
@@ -99,6 +101,14 @@ pub enum Write {
         /// The ReplicaSet.
         replica_set: Seen,
     },
+    /// Put a mark on the template of a ReplicaSet, or take it off: with it no Deployment's template is equal to it. Its
+    /// pods stay as they are.
+    RetireReplicaSet {
+        /// The ReplicaSet.
+        replica_set: Seen,
+        /// Whether it is to be marked.
+        retired: bool,
+    },
     /// Remove our labels from a ReplicaSet that is the Deployment's own by now.
     UnlabelReplicaSet {
         /// The ReplicaSet.
@@ -146,6 +156,48 @@ pub enum Write {
         is_empty: bool,
         /// Key and new text, in ascending order.
         changes: Vec<(String, Option<String>)>,
+    },
+    /// Create an immutable copy of a ConfigMap or Secret, owned by the Rollout.
+    CreateCopy {
+        /// Name of the component, for the label.
+        component: String,
+        /// Kind of both.
+        kind: ConfigKind,
+        /// Name of the user's object.
+        source: String,
+        /// Name of the copy; the object must still hold what it is named after.
+        name: String,
+    },
+    /// Create or change the ConfigMap that tells the admission policy which pods get which copies.
+    PutConfigMap {
+        /// Name of the component.
+        component: String,
+        /// Its name.
+        name: String,
+        /// The one that was looked at; `None` creates one.
+        seen: Option<Seen>,
+        /// All that it is to say.
+        data: BTreeMap<String, String>,
+    },
+    /// Delete a copy, or the admission policy's map.
+    DeleteConfig {
+        /// Name of the component.
+        component: String,
+        /// Its kind.
+        kind: ConfigKind,
+        /// The object.
+        object: Seen,
+    },
+    /// Give a copy, or the admission policy's map, to the Deployment: it stays for as long as the Deployment does.
+    HandConfig {
+        /// Name of the component.
+        component: String,
+        /// Its kind.
+        kind: ConfigKind,
+        /// The object.
+        object: Seen,
+        /// The Deployment.
+        deployment: Seen,
     },
     /// Create the record of a run.
     CreateRun {
@@ -214,15 +266,20 @@ impl Write {
             Write::ScaleReplicaSet { replica_set, .. }
             | Write::ReleaseReplicaSet { replica_set, .. }
             | Write::DeleteReplicaSet { replica_set }
+            | Write::RetireReplicaSet { replica_set, .. }
             | Write::UnlabelReplicaSet { replica_set } => replica_set,
             Write::PinService { service, .. } | Write::DeleteService { service } => service,
             Write::SetBackends { route, .. } => route,
             Write::DeleteJob { job } => job,
             Write::SetConfigMap { config_map, .. } => config_map,
+            Write::PutConfigMap { seen: Some(seen), .. } => seen,
+            Write::DeleteConfig { object, .. } | Write::HandConfig { object, .. } => object,
             Write::AddFinalizer
             | Write::RemoveFinalizer
             | Write::CreateReplicaSet { .. }
             | Write::CreateCanaryService { .. }
+            | Write::CreateCopy { .. }
+            | Write::PutConfigMap { seen: None, .. }
             | Write::CreateRun { .. }
             | Write::RecordRun { .. }
             | Write::CreateJob { .. }
@@ -249,6 +306,9 @@ pub enum Inquiry {
     CronJob(String),
     /// `GET` the ConfigMap of this name.
     ConfigMap(String),
+    /// `GET` the objects that hold the component's configuration and the admission policy's map, `LIST` its copies and
+    /// pods with another configuration.
+    Config(String),
 }
 
 /// A query that is due.

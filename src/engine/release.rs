@@ -10,7 +10,7 @@ use super::judges::{Step, steps};
 use super::plan::Reason;
 use super::turn::{Part, Turn, after, between, clip, enter, goes_forward, takes_part};
 use super::world::DeploymentSeen;
-use super::{Weight, adoption, ahead, degraded, evidence, order, partial, rest, templates, trips};
+use super::{Weight, adoption, ahead, copies, degraded, evidence, order, partial, rest, templates, trips};
 
 /// The shortest time between two corrections of a route that somebody else writes too: no fight.
 const MEND_EVERY: Span = Span::seconds(10);
@@ -260,6 +260,10 @@ fn prepare(
         "the Service is being pinned to stable".clone_into(&mut component.message);
         return give_up_late(turn, component, part);
     }
+    if !copies::is_in_place(turn, component, part) {
+        "the configuration is being copied".clone_into(&mut component.message);
+        return give_up_late(turn, component, part);
+    }
     let weight = Weight::clamped(phase.traffic);
     let size = borrow::size_for(part, deployment, weight.max(Weight::clamped(component.target_weight)));
     let is_kept_back = is_kept_back(turn, component, part);
@@ -273,6 +277,9 @@ fn prepare(
     }
     match set {
         SetState::Ready if is_kept_back => {}
+        SetState::Ready if !copies::are_pods_bound(turn, component, part) => {
+            give_up_late(turn, component, part);
+        }
         SetState::Ready if !may_raise(turn, component, part, phase) => {}
         SetState::Ready if component.target_weight == 0 && !borrow::has_settled(turn, component, part) => {
             "the gateway learns of the canary's pods".clone_into(&mut component.message);

@@ -14,7 +14,7 @@ use super::room::{self, Claim};
 use super::route::Backends;
 use super::turn::{Part, Turn, after, enter};
 use super::world::{DeploymentSeen, Look, ReplicaSetSeen};
-use super::{borrow, order};
+use super::{borrow, config, copies, order};
 use crate::api::Span;
 
 /// How often something that is wrong is looked at again.
@@ -50,7 +50,10 @@ pub(super) fn keep(turn: &mut Turn<'_>) {
             let_go_of_workload(turn, component, part);
         } else if is_sound {
             settle(turn, component, part);
-            if is_candidate(component, part) && is_ready_to_start(turn, component, part) {
+            if is_candidate(component, part)
+                && is_ready_to_start(turn, component, part)
+                && copies::is_fresh(turn, component, part)
+            {
                 candidates.push(part.name.clone());
             }
         }
@@ -76,7 +79,10 @@ const GATHER: Span = Span::seconds(2);
 /// Whether nothing has joined the candidates for a moment. A Rollout of one component waits for nobody.
 fn has_gathered(turn: &mut Turn<'_>, candidates: &[String]) -> bool {
     let now = turn.now;
-    if turn.world.rollout.spec.components.len() == candidates.len() {
+    // Objects and templates that are applied together come one after the other.
+    let has_config = |c: &crate::api::Component| c.config.is_some();
+    let components = &turn.world.rollout.spec.components;
+    if components.len() == candidates.len() && !components.iter().any(has_config) {
         return true;
     }
     let mut last = None::<jiff::Timestamp>;
@@ -127,6 +133,9 @@ pub(super) fn let_go_of_workload(turn: &mut Turn<'_>, component: &mut ComponentS
         }
         Look::Unknown | Look::Missing => return forget(component),
     };
+    if !copies::hand_over(turn, component, part, deployment) {
+        return;
+    }
     let is_stable = component.stable.as_ref().is_some_and(|stable| stable.revision == deployment.revision);
     if deployment.paused && deployment.is_intercepted && !is_stable {
         tell_stays_paused(turn, part);
@@ -187,12 +196,20 @@ pub(super) fn settle(turn: &mut Turn<'_>, component: &mut ComponentStatus, part:
     if stable_template.as_ref() != Some(&deployment.template_hash) {
         follow_native_roll(turn, component, part, deployment);
     }
+    copies::keep(turn, component, part, deployment);
     let Some(stable) = component.stable.clone() else { return };
-    if deployment.revision == stable.revision {
-        keep_pause(turn, component, deployment, &stable);
+    if deployment.revision == stable.revision && has_new_template(component, part) {
+        // New configuration alone: nothing rolls by itself, but the release needs the pause.
+        if !deployment.paused && deployment.is_complete() {
+            turn.write(Write::PauseDeployment { deployment: deployment.at.clone() });
+        }
+    } else if deployment.revision == stable.revision && config::is_known(part) {
+        keep_pause(turn, component, part, deployment, &stable);
+    } else if deployment.revision == stable.revision {
+        // The pause may be for the configuration that is being looked at.
     } else if !deployment.paused {
         tell_not_intercepted(turn, component, part);
-    } else if component.rejected.as_ref() != Some(&deployment.revision) {
+    } else if !config::is_rejected(component, part, deployment) {
         component.message.clear();
     }
 }
@@ -237,13 +254,22 @@ fn follow_native_roll(
             template: set.template_hash.clone(),
             pod_hash: set.pod_hash.clone(),
             replica_set: set.at.name.clone(),
+            // Whatever ReplicaSet made them: new pods got stable's.
+            config: component.stable.as_ref().map(|stable| stable.config.clone()).unwrap_or_default(),
         });
         component.message.clear();
+        if !is_new_version && config::is_rejected(component, part, deployment) {
+            // Restarted, while its objects hold what was rolled back.
+            return;
+        }
         // With another stable version the rejected one is history.
         component.rejected = None;
         if component.stage == Stage::RolledBack {
             enter(component, Stage::Idle, turn.now);
         }
+    } else {
+        // The list is from before the roll; it is good for so long.
+        turn.wake_after(LOOK_AGAIN);
     }
 }
 
@@ -251,6 +277,7 @@ fn follow_native_roll(
 fn keep_pause(
     turn: &mut Turn<'_>,
     component: &mut ComponentStatus,
+    part: &Part<'_>,
     deployment: &DeploymentSeen,
     stable: &Revision,
 ) {
@@ -264,7 +291,7 @@ fn keep_pause(
     if !deployment.paused && wants_pause && deployment.is_complete() {
         return turn.write(Write::PauseDeployment { deployment: deployment.at.clone() });
     }
-    if component.stage == Stage::RolledBack {
+    if component.stage == Stage::RolledBack && !config::is_rejected(component, part, deployment) {
         enter(component, Stage::Idle, turn.now);
         component.rejected = None;
         component.canary = None;
@@ -296,12 +323,12 @@ pub(super) fn hold_deployment(turn: &mut Turn<'_>, part: &Part<'_>, deployment: 
     }
 }
 
-/// Whether the Deployment holds a template that is neither stable's nor rejected.
+/// Whether the Deployment holds a template, or the objects a configuration, that is neither stable's nor rejected.
 fn has_new_template(component: &ComponentStatus, part: &Part<'_>) -> bool {
     let (Some(deployment), Some(stable)) = (part.seen.deployment.found(), component.stable.as_ref()) else {
         return false;
     };
-    deployment.revision != stable.revision && component.rejected.as_ref() != Some(&deployment.revision)
+    !config::holds(part, deployment, stable) && !config::is_rejected(component, part, deployment)
 }
 
 fn is_candidate(component: &ComponentStatus, part: &Part<'_>) -> bool {
@@ -350,10 +377,7 @@ fn start_run(turn: &mut Turn<'_>, candidates: &[String]) {
         }
     });
     queue_up(turn);
-    let words: Vec<String> = released
-        .iter()
-        .map(|r| format!("{} from {} to {}", r.name, r.stable.revision, r.canary.revision))
-        .collect();
+    let words: Vec<String> = released.iter().map(in_words).collect();
     turn.happen("", Reason::RunStarted, format!("run {number}: {}", words.join(", ")));
     let rollout = &turn.world.rollout.at.name;
     let (name, started_at) = (run_name(rollout, number), turn.now);
@@ -363,6 +387,18 @@ fn start_run(turn: &mut Turn<'_>, candidates: &[String]) {
         turn.write(Write::DeleteRun { name: run_name(rollout, oldest) });
     }
     turn.wake(turn.now);
+}
+
+fn in_words(released: &ReleasedComponent) -> String {
+    let ReleasedComponent { name, stable, canary, .. } = released;
+    let changes = config::changes(stable, canary);
+    match (stable.revision == canary.revision, changes.is_empty()) {
+        (true, _) => format!("{name} with another {}", changes.join(", ")),
+        (false, true) => format!("{name} from {} to {}", stable.revision, canary.revision),
+        (false, false) => {
+            format!("{name} from {} to {} with {}", stable.revision, canary.revision, changes.join(", "))
+        }
+    }
 }
 
 /// Components that something has to happen before wait for it.
@@ -400,6 +436,7 @@ fn borrow_for_run(
         template: deployment.template_hash.clone(),
         replica_set: format!("{}-{pod_hash}", deployment.at.name),
         pod_hash,
+        config: config::wanted(part).unwrap_or_default(),
     };
     let canary_service = refs.canary_service().unwrap_or_default();
     let service = refs.service.unwrap_or_default();

@@ -41,6 +41,7 @@ pub(super) fn roll_natively(
             template: set.template_hash.clone(),
             pod_hash: set.pod_hash.clone(),
             replica_set: set.at.name.clone(),
+            config: component.canary.as_ref().map(|canary| canary.config.clone()).unwrap_or_default(),
         });
         turn.wake(turn.now);
     }

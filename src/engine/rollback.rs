@@ -11,7 +11,7 @@ use super::order::wait_for_dependents;
 use super::plan::{Inquiry, Write};
 use super::turn::{Part, Turn, after, enter, goes_forward};
 use super::world::{DeploymentSeen, Look, ReplicaSetSeen};
-use super::{Weight, adoption, degraded, ending, rest};
+use super::{Weight, adoption, config, degraded, ending, rest, retire};
 
 /// One step of every component towards stable.
 pub(super) fn advance(turn: &mut Turn<'_>) {
@@ -100,7 +100,7 @@ pub(super) fn settle_back(
 ) {
     let canary = component.canary.take();
     let holds_canary =
-        |deployment: &DeploymentSeen| canary.as_ref().is_some_and(|c| c.revision == deployment.revision);
+        |deployment: &DeploymentSeen| canary.as_ref().is_some_and(|c| config::holds(part, deployment, c));
     let is_rejected = matches!(outcome, Outcome::RolledBack | Outcome::PartiallyCompleted)
         && part.seen.deployment.found().is_some_and(holds_canary);
     let stage = if is_rejected { Stage::RolledBack } else { Stage::Idle };
@@ -112,7 +112,7 @@ pub(super) fn settle_back(
         gates: std::mem::take(&mut component.gates),
         failure: if is_rejected { std::mem::take(&mut component.failure) } else { String::new() },
         desired_replicas: component.desired_replicas,
-        rejected: canary.as_ref().map(|canary| canary.revision.clone()),
+        rejected: canary.as_ref().map(config::identity),
         // Where it failed, for people; a new run starts from the first phase.
         phase_index: component.phase_index.filter(|_| is_rejected),
         earned: if is_rejected { std::mem::take(&mut component.earned) } else { Vec::new() },
@@ -149,6 +149,7 @@ pub(super) fn step(turn: &mut Turn<'_>, component: &mut ComponentStatus, part: &
     component.canary_ready = 0;
     component.weight = 0;
     // No pod of the canary is left: what was borrowed goes back.
+    let is_whole = deployment.is_none() || retire::undo(turn, component, part);
     let routes = borrow::ensure_routes(turn, component, part, Weight::ZERO);
     let is_alone =
         deployment.is_none_or(|deployment| has_no_rejected_pods(turn, component, part, deployment));
@@ -156,7 +157,7 @@ pub(super) fn step(turn: &mut Turn<'_>, component: &mut ComponentStatus, part: &
     let is_back = matches!(routes, RoutesState::InForce | RoutesState::Gone(_))
         || (routes != RoutesState::Written && borrow::is_overdue(turn, component));
     let is_clean = is_back && remove_canary_service(turn, component, part);
-    is_free && is_clean && !part_is_unknown(part)
+    is_free && is_clean && is_whole && !part_is_unknown(part)
 }
 
 /// Whether those that depend on the component are still to go back before it: they were proven with its canary.

@@ -3,8 +3,8 @@
 use crate::api::{ComponentStatus, Outcome, Stage};
 
 use super::plan::Reason;
-use super::rest;
 use super::turn::{Part, Turn};
+use super::{config, copies, rest};
 
 /// A changed template of a component that is released ends the run: another one supersedes it, the former one withdraws
 /// it.
@@ -20,17 +20,21 @@ pub(super) fn watch(turn: &mut Turn<'_>, component: &ComponentStatus, part: &Par
     let (Some(deployment), Some(canary)) = (part.seen.deployment.found(), component.canary.as_ref()) else {
         return;
     };
-    if deployment.revision == canary.revision {
-        if deployment.has_rolled() {
+    copies::watch(turn, component, part);
+    if config::holds(part, deployment, canary) {
+        if deployment.has_rolled() && !config::is_config_only(component) {
             let why =
                 "somebody resumed the Deployment and it rolled by itself: there is no version to go back to";
             turn.roll_back(Outcome::Superseded, Reason::Superseded, &part.name, why);
         }
         return;
     }
-    if component.stable.as_ref().is_some_and(|stable| stable.revision == deployment.revision) {
+    if component.stable.as_ref().is_some_and(|stable| config::holds(part, deployment, stable)) {
         let why = "the former template was put back";
         turn.roll_back(Outcome::Withdrawn, Reason::Withdrawn, &part.name, why);
+    } else if deployment.revision == canary.revision {
+        let why = "the configuration changed again";
+        turn.roll_back(Outcome::Superseded, Reason::Superseded, &part.name, why);
     } else {
         let why = format!("another template came ({} instead of {})", deployment.revision, canary.revision);
         turn.roll_back(Outcome::Superseded, Reason::Superseded, &part.name, &why);

@@ -262,9 +262,10 @@ impl<'w> Turn<'w> {
         let uids: BTreeSet<&String> =
             sets.chain(services.map(|service| &service.at.uid)).chain(routes).chain(deployment).collect();
         self.writes.retain(|write| match write {
-            Write::CreateReplicaSet { component, .. } | Write::CreateCanaryService { component, .. } => {
-                *component != part.name
-            }
+            Write::CreateReplicaSet { component, .. }
+            | Write::CreateCanaryService { component, .. }
+            | Write::CreateCopy { component, .. }
+            | Write::PutConfigMap { component, .. } => *component != part.name,
             write => write.object_uid().is_none_or(|uid| !uids.iter().any(|own| *own == uid)),
         });
         self.touched.retain(|uid| !uids.contains(uid));

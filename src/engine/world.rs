@@ -31,6 +31,8 @@ pub struct World {
     pub metric_sources: BTreeSet<String>,
     /// Whether the admission policy that pauses changed Deployments is served and bound.
     pub policy_active: bool,
+    /// Whether the admission policy that gives pods copies of their configuration is served and bound.
+    pub config_policy_active: bool,
     /// What hooks are made of.
     pub hooks: HooksSeen,
 }
@@ -159,6 +161,8 @@ pub struct ComponentSeen {
     pub foreign_pod: Look<String>,
     /// The routes of the spec, in its order: HTTPRoutes, then GRPCRoutes.
     pub routes: Vec<(RouteKind, String, Look<RouteSeen>)>,
+    /// Its configuration; missing if Palier may not look at it.
+    pub config: Look<ConfigSeen>,
 }
 
 /// A Deployment.
@@ -186,6 +190,8 @@ pub struct DeploymentSeen {
     pub revision: String,
     /// Hash of the template with everything in it.
     pub template_hash: String,
+    /// ConfigMaps and Secrets that the template refers to.
+    pub config_refs: BTreeSet<(ConfigKind, String)>,
     /// `metadata.generation`.
     pub generation: i64,
     /// `status.observedGeneration`.
@@ -229,6 +235,8 @@ pub struct ReplicaSetSeen {
     pub is_labelled: bool,
     /// Uid of the controlling owner.
     pub owner_uid: Option<String>,
+    /// Whether its template carries our mark.
+    pub is_retired: bool,
     /// Value of its `pod-template-hash` label.
     pub pod_hash: String,
     /// Hash of its template without the restart annotation and the `pod-template-hash` label.
@@ -319,6 +327,92 @@ pub enum Acceptance {
     Accepted,
     /// One refuses it, with its words.
     Refused(String),
+}
+
+/// The kind of an object that holds configuration.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum ConfigKind {
+    /// `v1` ConfigMap.
+    ConfigMap,
+    /// `v1` Secret.
+    Secret,
+}
+
+impl ConfigKind {
+    /// The kind as the API server writes it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            ConfigKind::ConfigMap => "ConfigMap",
+            ConfigKind::Secret => "Secret",
+        }
+    }
+
+    /// The kind as a key of a status and of the admission policy's map.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            ConfigKind::ConfigMap => "configMap",
+            ConfigKind::Secret => "secret",
+        }
+    }
+}
+
+/// The configuration of a component, as one look found it. No value is in here, only hashes.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ConfigSeen {
+    /// When the look began.
+    pub at: Timestamp,
+    /// The objects that [`super::config::sources`] names.
+    pub sources: BTreeMap<(ConfigKind, String), Content>,
+    /// Copies that carry the labels of this component.
+    pub copies: Vec<CopySeen>,
+    /// What the admission policy reads.
+    pub map: Option<MapSeen>,
+    /// Pods of the stable and the canary revision with another configuration than the revision's, by pod hash.
+    pub strays: BTreeMap<String, Strays>,
+}
+
+/// What an object of the user holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Content {
+    /// It is not there.
+    Missing,
+    /// It cannot be copied, for this reason.
+    Refused(String),
+    /// Something; a copy of it has this name.
+    Copy(String),
+}
+
+/// A copy.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CopySeen {
+    /// Its kind.
+    pub kind: ConfigKind,
+    /// Identity and version.
+    pub at: Seen,
+    /// Uid of the controlling owner.
+    pub owner_uid: Option<String>,
+}
+
+/// The ConfigMap that tells the admission policy which pods get which copies.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MapSeen {
+    /// Identity and version.
+    pub at: Seen,
+    /// Uids of its owners.
+    pub owner_uids: BTreeSet<String>,
+    /// What it says.
+    pub data: BTreeMap<String, String>,
+}
+
+/// Pods of one revision that have another configuration.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Strays {
+    /// One that mounts the user's own objects.
+    pub unbound: Option<String>,
+    /// One that mounts copies of another configuration.
+    pub other: Option<String>,
 }
 
 /// A person's action.

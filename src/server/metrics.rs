@@ -101,8 +101,10 @@ pub enum WriteKind {
     GrpcRoute,
     /// A Job.
     Job,
-    /// A ConfigMap with switches.
+    /// A ConfigMap with switches, a copy of one, or the admission policy's map.
     ConfigMap,
+    /// A copy of a Secret.
+    Secret,
     /// An Event.
     Event,
     /// The Lease of the leader.
@@ -342,6 +344,7 @@ impl WriteKind {
             WriteKind::GrpcRoute => "grpc_route",
             WriteKind::Job => "job",
             WriteKind::ConfigMap => "config_map",
+            WriteKind::Secret => "secret",
             WriteKind::Event => "event",
             WriteKind::Lease => "lease",
         }

@@ -94,6 +94,10 @@ pub struct Cluster {
     pub actions: Vec<ActionSeen>,
     /// Whether the admission policy is installed.
     pub policy_active: bool,
+    /// Whether the admission policy that gives pods their configuration is installed.
+    pub config_policy_active: bool,
+    /// ConfigMaps, Secrets and what pods got of them.
+    pub configs: super::config::Configs,
     /// Whether the gateway accepts routes.
     pub gateway_accepts: bool,
     /// Images whose pods never become ready.
@@ -144,6 +148,8 @@ impl Cluster {
             runs: BTreeMap::new(),
             actions: Vec::new(),
             policy_active: true,
+            config_policy_active: true,
+            configs: super::config::Configs::default(),
             gateway_accepts: true,
             broken_images: BTreeSet::new(),
             gateway_refuses: None,
@@ -181,6 +187,7 @@ impl Cluster {
     pub fn settle(&mut self) {
         super::deployments::settle(self);
         super::jobs::settle(self);
+        super::config::settle(self);
         let (now, accepts, refuses) = (self.now, self.gateway_accepts, self.gateway_refuses.clone());
         let (accept_at, act_at) =
             (self.gateway_lag, self.gateway_lag.as_signed() + self.gateway_lag.as_signed());
@@ -290,6 +297,10 @@ impl Cluster {
                     .iter()
                     .map(|(kind, route)| (*kind, route.clone(), self.route_seen(route)))
                     .collect(),
+                config: look(
+                    looked.contains(&Inquiry::Config(name.clone())),
+                    Some(super::config::look(self, status, &name, &refs.workload)),
+                ),
             };
             (name, seen)
         });
@@ -321,6 +332,7 @@ impl Cluster {
             epoch,
             metric_sources: self.metric_sources.clone(),
             policy_active: self.policy_active,
+            config_policy_active: self.config_policy_active,
         }
     }
 
@@ -332,7 +344,7 @@ impl Cluster {
         })
     }
 
-    fn deployment_seen(&self, deployment: &Deployment) -> DeploymentSeen {
+    pub(super) fn deployment_seen(&self, deployment: &Deployment) -> DeploymentSeen {
         let owned = || self.sets.values().filter(|set| set.owner_uid.as_ref() == Some(&deployment.at.uid));
         let template_hash = template_hash_of(&deployment.template());
         DeploymentSeen {
@@ -345,6 +357,7 @@ impl Cluster {
             selector: BTreeMap::from([("app".to_owned(), deployment.at.name.clone())]),
             template_labels: BTreeMap::from([("app".to_owned(), deployment.at.name.clone())]),
             revision: revision_of(&deployment.template()),
+            config_refs: self.configs.objects.keys().cloned().collect(),
             generation: 1,
             observed_generation: 1,
             total_replicas: owned().map(|set| set.current()).sum(),

@@ -89,6 +89,8 @@ pub struct ReplicaSet {
     pub template_hash: String,
     /// Revision of its template.
     pub revision: String,
+    /// Its hash and revision without our mark, while it has one.
+    pub retired: Option<(String, String)>,
     /// `spec.replicas`.
     pub replicas: i32,
     /// The annotation `desired-replicas`.
@@ -114,6 +116,7 @@ impl ReplicaSet {
             deleting: self.gone_at.is_some(),
             is_labelled: self.is_labelled,
             owner_uid: self.owner_uid.clone(),
+            is_retired: self.retired.is_some(),
             pod_hash: self.pod_hash.clone(),
             revision: self.revision.clone(),
             template_hash: self.template_hash.clone(),
@@ -203,6 +206,7 @@ fn roll(cluster: &mut Cluster, deployment: &Deployment) {
             image: deployment.image.clone(),
             revision: revision_of(&deployment.template()),
             template_hash: template_hash.clone(),
+            retired: None,
             replicas: 0,
             desired: None,
             available: 0,
@@ -229,7 +233,9 @@ fn scale_paused(cluster: &mut Cluster, deployment: &Deployment) {
     let template_hash = template_hash_of(&deployment.template());
     let newest = sets.iter().find(|set| set.template_hash == template_hash);
     if active.len() <= 1 {
-        if let Some(set) = active.first().copied().or(newest) {
+        // Without an active one it is the newest that is left, whatever its template.
+        let last = sets.iter().max_by_key(|set| (set.at.uid.len(), set.at.uid.clone()));
+        if let Some(set) = active.first().copied().or(newest).or(last) {
             scale(cluster, set, deployment.replicas, deployment.replicas);
         }
         return;

@@ -4,6 +4,7 @@
 //! scaling, twins), ready pods, endpoints, a gateway that accepts routes, and preconditions on every write.
 
 pub mod cluster;
+pub mod config;
 mod config_maps;
 pub mod deployments;
 pub mod drive;

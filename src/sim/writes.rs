@@ -6,7 +6,7 @@ use crate::engine::Write;
 use crate::engine::world::Seen;
 
 use super::cluster::{Cluster, Conflict, ROLLOUT, ROLLOUT_UID, Service};
-use super::deployments::{Deployment, ReplicaSet};
+use super::deployments::ReplicaSet;
 
 fn conflict<T>(what: &str) -> Result<T, Conflict> {
     Err(Conflict(what.to_owned()))
@@ -63,6 +63,16 @@ pub(super) fn apply(cluster: &mut Cluster, write: &Write) -> Result<(), Conflict
             (found.owner_uid, found.desired) = (None, Some(*desired));
             found.at.resource_version = version;
         }
+        Write::RetireReplicaSet { replica_set, retired } => {
+            let found = set_of(cluster, replica_set)?;
+            if *retired {
+                found.retired = Some((found.template_hash.clone(), found.revision.clone()));
+                (found.template_hash, found.revision) = ("retired".to_owned(), "retired".to_owned());
+            } else if let Some(before) = found.retired.take() {
+                (found.template_hash, found.revision) = before;
+            }
+            found.at.resource_version = version;
+        }
         Write::UnlabelReplicaSet { replica_set } => {
             let found = set_of(cluster, replica_set)?;
             found.is_labelled = false;
@@ -90,6 +100,10 @@ pub(super) fn apply(cluster: &mut Cluster, write: &Write) -> Result<(), Conflict
         Write::SetConfigMap { config_map, changes, .. } => {
             cluster.set_config_map(config_map, changes, version)?;
         }
+        Write::CreateCopy { .. }
+        | Write::PutConfigMap { .. }
+        | Write::DeleteConfig { .. }
+        | Write::HandConfig { .. } => super::config::apply(cluster, write)?,
         Write::CreateRun { name, .. } => {
             cluster.runs.entry(name.clone()).or_insert(None);
         }
@@ -130,6 +144,7 @@ fn create_set(
         image: found.image.clone(),
         template_hash: crate::engine::revision::template_hash_of(&found.template()),
         revision: revision.to_owned(),
+        retired: None,
         replicas,
         desired: Some(found.replicas),
         available: 0,

@@ -49,6 +49,11 @@ system:serviceaccount:{{ .Release.Namespace }}:{{ include "palier.serviceAccount
 {{- and (eq (include "palier.policies" .) "true") $wanted -}}
 {{- end -}}
 
+{{/* Whether configuration can be released: pods get their copies from a policy that changes objects. */}}
+{{- define "palier.configCopies" -}}
+{{- and .Values.config.enabled (eq (include "palier.mutatingPolicies" .) "true") -}}
+{{- end -}}
+
 {{/* How many objects of a kind are looked up by name when the author of a Rollout may not patch all of the kind. */}}
 {{- define "palier.namedChecks" -}}7{{- end -}}
 
@@ -123,6 +128,15 @@ them away one by one.
 - apiGroups: [batch]
   resources: [jobs]
   verbs: [get, list, watch, create, delete]
+{{- end }}
+{{- if eq (include "palier.configCopies" .) "true" }}
+# Configuration is read and copied; copies are handed over or deleted. The users' objects are never changed.
+- apiGroups: [""]
+  resources: [configmaps]
+  verbs: [get, list, create, update, patch, delete]
+- apiGroups: [""]
+  resources: [secrets]
+  verbs: [get, list, create, patch, delete]
 {{- end }}
 {{- end -}}
 

@@ -203,6 +203,28 @@ impl Cluster {
         seen: &Seen,
         propagation: PropagationPolicy,
     ) -> Result<Deleted<V>, CallError> {
+        let answer = self.send_delete(at, seen, propagation).await?;
+        // The answer is a Status, or the object: as it was if it is gone, with the time of its deletion if it waits.
+        if answer.pointer("/metadata/deletionTimestamp").is_none() {
+            return Ok(Deleted::Gone);
+        }
+        Ok(serde_json::from_value::<Box<Row<V>>>(answer).map_or(Deleted::Gone, Deleted::Going))
+    }
+
+    /// Deletes an object without finalizers and of no interest if it still is the one that was looked at.
+    ///
+    /// # Errors
+    /// See [`CallError`].
+    pub async fn remove(&self, at: &Path, seen: &Seen) -> Result<(), CallError> {
+        self.send_delete(at, seen, PropagationPolicy::Background).await.map(drop)
+    }
+
+    async fn send_delete(
+        &self,
+        at: &Path,
+        seen: &Seen,
+        propagation: PropagationPolicy,
+    ) -> Result<Value, CallError> {
         let params = kube::api::DeleteParams {
             propagation_policy: Some(propagation),
             preconditions: Some(Preconditions {
@@ -213,12 +235,7 @@ impl Cluster {
         };
         let body = serde_json::to_vec(&params).map_err(|error| at.unsendable(&error))?;
         let request = Request::delete(at.object()).header("content-type", "application/json");
-        let answer: Value = self.send("delete", at, request, body).await?;
-        // The answer is a Status, or the object: as it was if it is gone, with the time of its deletion if it waits.
-        if answer.pointer("/metadata/deletionTimestamp").is_none() {
-            return Ok(Deleted::Gone);
-        }
-        Ok(serde_json::from_value::<Box<Row<V>>>(answer).map_or(Deleted::Gone, Deleted::Going))
+        self.send("delete", at, request, body).await
     }
 
     async fn send<T: DeserializeOwned>(

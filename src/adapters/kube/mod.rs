@@ -9,6 +9,7 @@
 
 pub mod backoff;
 pub mod call;
+pub mod config;
 pub mod events;
 pub mod lease;
 pub mod policy;

@@ -9,7 +9,7 @@ use super::row::{Meta, Row};
 use super::views::ReplicaSetView;
 
 /// Pods that will never serve again are nobody's endpoints.
-const LIVING: &str = "status.phase!=Succeeded,status.phase!=Failed";
+pub(super) const LIVING: &str = "status.phase!=Succeeded,status.phase!=Failed";
 
 /// The ReplicaSets that a selector matches, at most 500.
 ///

@@ -60,7 +60,11 @@ impl Stores {
             Effect::HttpRoute(now) => take(&self.http_routes, namespace, now),
             Effect::GrpcRoute(now) => take(&self.grpc_routes, namespace, now),
             Effect::Job(now) => take(&self.jobs, namespace, now),
-            Effect::ConfigMap(_) | Effect::Run(_) | Effect::CronJob(_) | Effect::JobRefused { .. } => None,
+            Effect::ConfigMap(_)
+            | Effect::Run(_)
+            | Effect::Config(_)
+            | Effect::CronJob(_)
+            | Effect::JobRefused { .. } => None,
         }
     }
 }

@@ -1,6 +1,7 @@
 //! The scenarios, by the row of the table that each belongs to (see README.md).
 
 mod answers;
+mod config;
 mod degraded;
 mod forms;
 mod gitops;
@@ -59,6 +60,10 @@ pub fn with_the_shared_pair() -> Vec<Scenario> {
         scenario!(Shared, letting_go::row08_deleted_at_everyone_promote),
         scenario!(Shared, letting_go::row08_deleted_at_rest),
         scenario!(Shared, letting_go::row08_deleted_after_a_rollback),
+        scenario!(Shared, config::row15_bad_value_goes_back),
+        scenario!(Shared, config::row15_good_value_reaches_everyone),
+        scenario!(Shared, config::row15_with_another_image),
+        scenario!(Shared, config::row15_authors_must_be_allowed_to_read),
         scenario!(Shared, forms::row13_at_rest),
         scenario!(Shared, forms::row13_share_of_pods),
         scenario!(Shared, forms::row13_two_components),

@@ -1,6 +1,7 @@
 //! What belongs to others: how it was found, and what of it is different later.
 
 use anyhow::{Result, ensure};
+use k8s_openapi::api::apps::v1::Deployment;
 use palier::api::names::{FIELD_MANAGER, INTERCEPTED, ROLLOUT_LABEL};
 use serde_json::{Value, json};
 
@@ -60,6 +61,14 @@ impl Found {
     /// The same with another size of the Deployment, as a user has set it.
     pub fn with_replicas(mut self, replicas: u32) -> Self {
         self.deployment["spec"]["replicas"] = json!(replicas);
+        self
+    }
+
+    /// The same with the restart that a user has asked for since.
+    pub fn restarted_as(mut self, deployment: &Deployment) -> Self {
+        let template = deployment.spec.as_ref().and_then(|spec| spec.template.metadata.as_ref());
+        self.deployment["spec"]["template"]["metadata"]["annotations"] =
+            json!(template.and_then(|meta| meta.annotations.clone()));
         self
     }
 

@@ -19,6 +19,8 @@ pub struct Workload {
     pub rules: Vec<Value>,
     /// What the Rollout says of its component besides.
     pub fields: Vec<(String, Value)>,
+    /// Whether its pods read the ConfigMap `app` and the Secret `key`.
+    pub is_configured: bool,
 }
 
 /// A gate, as a Rollout's manifest holds it.
@@ -103,7 +105,14 @@ impl Given {
     /// Another workload beside, a component of the same Rollout.
     pub fn and(mut self, name: &str, tag: &str) -> Self {
         let (name, tag) = (name.into(), tag.into());
-        self.workloads.push(Workload { name, tag, replicas: 4, rules: Vec::new(), fields: Vec::new() });
+        self.workloads.push(Workload {
+            name,
+            tag,
+            replicas: 4,
+            rules: Vec::new(),
+            fields: Vec::new(),
+            is_configured: false,
+        });
         self
     }
 
@@ -148,6 +157,17 @@ impl Given {
             .map(|(name, traffic, bake)| json!({"name": name, "traffic": traffic, "bakeTime": bake}))
             .collect();
         self
+    }
+
+    /// Pods of the first workload read the ConfigMap `app` and the Secret `key`, which its component names, or takes from
+    /// the template.
+    pub fn configured(mut self, from_template: bool) -> Self {
+        if let Some(first) = self.workloads.first_mut() {
+            first.is_configured = true;
+        }
+        let named = json!({"configMaps": ["app"], "secrets": ["key"]});
+        let (name, config) = (self.name(), if from_template { json!({"fromTemplate": true}) } else { named });
+        self.component(&name, "config", config)
     }
 
     /// Adds a gate.
@@ -220,9 +240,15 @@ impl Workload {
 
     /// The manifests of its Deployment, Service and HTTPRoute.
     pub fn manifests(&self, namespace: &str) -> [Value; 3] {
-        let Self { name, tag, replicas, rules, .. } = self;
+        let Self { name, tag, replicas, rules, is_configured, .. } = self;
         let meta = json!({"name": name, "namespace": namespace});
         let labels = json!({"app": name});
+        let mut pod = json!({"containers": [{"name": "app", "image": image(tag)}]});
+        if *is_configured {
+            pod["volumes"] = json!([{"name": "config", "configMap": {"name": "app"}}]);
+            let token = json!({"secretKeyRef": {"name": "key", "key": "token"}});
+            pod["containers"][0]["env"] = json!([{"name": "TOKEN", "valueFrom": token}]);
+        }
         let rules = if rules.is_empty() { &vec![json!({"backendRefs": [self.backend()]})] } else { rules };
         [
             json!({
@@ -232,7 +258,7 @@ impl Workload {
                     "selector": {"matchLabels": labels},
                     "template": {
                         "metadata": {"labels": labels},
-                        "spec": {"containers": [{"name": "app", "image": image(tag)}]},
+                        "spec": pod,
                     },
                 },
             }),

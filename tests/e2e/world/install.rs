@@ -52,9 +52,9 @@ pub fn apply(lab: &Lab, name: &str, objects: &[Value]) -> Result<PathBuf> {
 }
 
 /// What the cluster-wide chart is installed with.
-const CLUSTER_WIDE: [&str; 1] = ["hooks.enabled=true"];
+const CLUSTER_WIDE: [&str; 2] = ["hooks.enabled=true", "config.enabled=true"];
 
-/// Installs the chart for the whole cluster, with hooks, and waits until its kinds are served and its policies are in force.
+/// Installs the chart for the whole cluster, with what has to be asked for, and waits until its kinds are served and its policies are in force.
 pub async fn cluster_wide(lab: &Lab) -> Result<PathBuf> {
     lab.apply(&format!("{{apiVersion: v1, kind: Namespace, metadata: {{name: {HOME}}}}}")).await?;
     let objects = render(lab, HOME, &CLUSTER_WIDE)?;

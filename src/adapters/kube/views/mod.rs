@@ -3,6 +3,7 @@
 pub mod config_maps;
 pub mod jobs;
 pub mod palier;
+mod refs;
 pub mod routes;
 pub mod services;
 pub mod workloads;

@@ -5,10 +5,13 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use crate::adapters::kube::row::{View, Whole};
-use crate::api::names::{COMPONENT_LABEL, DESIRED_REPLICAS, INTERCEPTED, POD_TEMPLATE_HASH, ROLLOUT_LABEL};
+use crate::api::names::{
+    COMPONENT_LABEL, DESIRED_REPLICAS, INTERCEPTED, POD_TEMPLATE_HASH, RETIRED, ROLLOUT_LABEL,
+};
 use crate::engine::revision::{revision_of, template_hash_of};
 use crate::engine::world::{DeploymentSeen, ReplicaSetSeen, Seen};
 
+use super::refs::config_refs;
 use super::{count, number, text, texts};
 
 /// The Deployment controller's number of a ReplicaSet in the history of its Deployment.
@@ -44,6 +47,7 @@ impl View for DeploymentView {
             template_labels: texts(template, "/metadata/labels"),
             revision: revision_of(template),
             template_hash: template_hash_of(template),
+            config_refs: config_refs(template),
             generation: metadata.generation,
             observed_generation: number(&status, "/observedGeneration", 0),
             total_replicas: count(&status, "/replicas", 0),
@@ -92,6 +96,7 @@ impl View for ReplicaSetView {
                 deleting: metadata.is_deleting(),
                 is_labelled: metadata.labels.contains_key(ROLLOUT_LABEL),
                 owner_uid: metadata.controller_uid(),
+                is_retired: texts(template, "/metadata/annotations").contains_key(RETIRED),
                 pod_hash: metadata.labels.get(POD_TEMPLATE_HASH).cloned().unwrap_or_default(),
                 revision: revision_of(template),
                 template_hash: template_hash_of(template),

@@ -1,6 +1,7 @@
 //! The writes of a plan as requests: each is refused by the API server unless the object is still the one that was
 //! looked at.
 
+mod config;
 mod config_map;
 mod job;
 mod replica_set;
@@ -67,6 +68,8 @@ pub enum Effect {
         /// The server's words.
         why: String,
     },
+    /// On the configuration of this component.
+    Config(String),
 }
 
 /// The Rollout that a write is done for.
@@ -128,6 +131,9 @@ pub async fn perform(cluster: &Cluster, subject: Subject<'_>, write: &Write) -> 
         Write::ReleaseReplicaSet { replica_set, desired } => {
             replica_set::release(cluster, subject, replica_set, *desired).await
         }
+        Write::RetireReplicaSet { replica_set, retired } => {
+            replica_set::retire(cluster, subject, replica_set, *retired).await
+        }
         Write::UnlabelReplicaSet { replica_set } => replica_set::unlabel(cluster, subject, replica_set).await,
         Write::DeleteReplicaSet { replica_set } => {
             let propagation = PropagationPolicy::Foreground;
@@ -148,6 +154,18 @@ pub async fn perform(cluster: &Cluster, subject: Subject<'_>, write: &Write) -> 
         }
         Write::SetConfigMap { config_map, is_empty, changes } => {
             config_map::set(cluster, subject, config_map, *is_empty, changes).await
+        }
+        Write::CreateCopy { component, kind, source, name } => {
+            config::create_copy(cluster, subject, component, (*kind, source), name).await
+        }
+        Write::PutConfigMap { component, name, seen, data } => {
+            config::put_map(cluster, subject, component, (name, seen.as_ref()), data).await
+        }
+        Write::DeleteConfig { component, kind, object } => {
+            config::delete(cluster, subject, component, *kind, object).await
+        }
+        Write::HandConfig { component, kind, object, deployment } => {
+            config::hand(cluster, subject, component, (*kind, object), deployment).await
         }
         Write::CreateRun { name, number, started_at, components } => {
             let record = run::Record { name, number: *number, started_at: *started_at, components };
@@ -200,6 +218,7 @@ pub async fn look_at_target(
         }
         Write::ScaleReplicaSet { replica_set, .. }
         | Write::ReleaseReplicaSet { replica_set, .. }
+        | Write::RetireReplicaSet { replica_set, .. }
         | Write::UnlabelReplicaSet { replica_set }
         | Write::DeleteReplicaSet { replica_set } => {
             now(cluster, namespace, &replica_set.name).await.map(Effect::ReplicaSet)
@@ -217,6 +236,11 @@ pub async fn look_at_target(
         Write::SetConfigMap { config_map, .. } => {
             now(cluster, namespace, &config_map.name).await.map(Effect::ConfigMap)
         }
+        // One look tells of everything that hangs together: the next decision asks for it.
+        Write::CreateCopy { component, .. }
+        | Write::PutConfigMap { component, .. }
+        | Write::DeleteConfig { component, .. }
+        | Write::HandConfig { component, .. } => Ok(Effect::Config(component.clone())),
         Write::CreateRun { name, .. } | Write::RecordRun { name, .. } | Write::DeleteRun { name } => {
             now(cluster, namespace, name).await.map(Effect::Run)
         }

@@ -7,7 +7,9 @@ use serde_json::{Value, json};
 use super::{Effect, Now, Subject};
 use crate::adapters::kube::call::{CallError, Cluster, Patch, Path};
 use crate::adapters::kube::views::{DeploymentView, ReplicaSetView};
-use crate::api::names::{COMPONENT_LABEL, DESIRED_REPLICAS, MAX_REPLICAS, POD_TEMPLATE_HASH, ROLLOUT_LABEL};
+use crate::api::names::{
+    COMPONENT_LABEL, DESIRED_REPLICAS, MAX_REPLICAS, POD_TEMPLATE_HASH, RETIRED, ROLLOUT_LABEL,
+};
 use crate::engine::revision::revision_of;
 use crate::engine::world::Seen;
 
@@ -129,6 +131,17 @@ pub(super) async fn release(
         "ownerReferences": [{"$patch": "delete", "uid": subject.rollout.at.uid}],
     }});
     send(cluster, subject, replica_set, &Patch::strategic(replica_set, body)).await
+}
+
+pub(super) async fn retire(
+    cluster: &Cluster,
+    subject: Subject<'_>,
+    replica_set: &Seen,
+    retired: bool,
+) -> Result<Effect, CallError> {
+    let annotations = json!({RETIRED: retired.then_some("true")});
+    let body = json!({"spec": {"template": {"metadata": {"annotations": annotations}}}});
+    send(cluster, subject, replica_set, &Patch::merge(replica_set, body)).await
 }
 
 pub(super) async fn unlabel(
