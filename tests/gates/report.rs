@@ -121,6 +121,8 @@ impl Report {
         self.tell_pipeline(&mut page);
         self.tell_latency(&mut page);
         self.tell_agreement(&mut page);
+        page.truncate(page.trim_end().len());
+        page.push('\n');
         page
     }
 
@@ -229,7 +231,7 @@ impl Report {
     fn tell_lost(&self, page: &mut String) {
         page.push_str(
             "\n## Lost\n\nEvery cell in which the canary served more bad requests under our rule than under Argo's or Flagger's tuned one, or was \
-             rolled back less often by ours (by more than two standard errors of the difference).\n\n\
+             rolled back less often by ours (by more than two standard errors of the difference). In *drift* the tuned rules also roll back 17 to 19 % of healthy releases.\n\n\
              | cell | size | ours: rolled back / bad | Argo tuned | Flagger tuned |\n|---|---|---|---|---|\n",
         );
         let mut lost = 0;
