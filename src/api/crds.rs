@@ -58,4 +58,4 @@ fn say_once(schema: &mut JSONSchemaProps, said: &mut BTreeSet<String>) {
 }
 
 /// Parts with as many fields are worth it.
-const REPEATED_MIN: usize = 4;
+const REPEATED_MIN: usize = 2;
