@@ -48,12 +48,12 @@ async fn read(
     let (component, found) = match inquiry {
         Inquiry::CronJob(name) => return look_at_cron_job(context, key, name).await,
         Inquiry::ConfigMap(name) => return read_config_map(context, key, name).await,
+        Inquiry::Config(component) => return look_at_config(context, key, world, component).await,
         Inquiry::Deployment(component)
         | Inquiry::ReplicaSets(component)
         | Inquiry::Service(component)
         | Inquiry::CanaryService(component)
-        | Inquiry::ForeignPod(component)
-        | Inquiry::Config(component) => (component, names.get(component)),
+        | Inquiry::ForeignPod(component) => (component, names.get(component)),
     };
     let Some(found) = found else { return Ok(()) };
     let of = |note: &mut dyn FnMut(&mut Looks)| {
@@ -95,22 +95,6 @@ async fn read(
             }
             of(&mut |looks| looks.replica_sets.set(&found.workload, Look::Found(unwatched.clone())));
         }
-        // Read above: it belongs to no component.
-        Inquiry::ConfigMap(_) => {}
-        Inquiry::Config(_) => {
-            let deployment = world.components.get(component).and_then(|it| it.deployment.found());
-            let Some(deployment) = deployment else { return Ok(()) };
-            let spec = world.rollout.spec.components.iter().find(|it| it.name == *component);
-            let subject = config::Subject {
-                rollout: &world.rollout,
-                component,
-                status: world.rollout.status.components.iter().find(|it| it.name == *component),
-                deployment,
-                sources: &spec.map(|spec| sources(spec, deployment)).unwrap_or_default(),
-            };
-            let look = config::look(&context.cluster, subject).await?;
-            of(&mut |looks| looks.config.set(&found.workload, look.clone()));
-        }
         Inquiry::ForeignPod(_) => {
             let Some(seen) = world.components.get(component) else { return Ok(()) };
             let (Some(deployment), Some(service)) = (seen.deployment.found(), seen.service.found()) else {
@@ -126,7 +110,7 @@ async fn read(
             let look = pod.map_or(Look::Missing, Look::Found);
             of(&mut |looks| looks.foreign_pod.set(&service.at.name, look.clone()));
         }
-        Inquiry::CronJob(_) => {}
+        Inquiry::CronJob(_) | Inquiry::ConfigMap(_) | Inquiry::Config(_) => {}
     }
     Ok(())
 }
@@ -146,5 +130,27 @@ async fn read_config_map(context: &Context, key: &Key, name: &str) -> Result<(),
         }
         Err(error) => return Err(error),
     }
+    Ok(())
+}
+
+async fn look_at_config(
+    context: &Context,
+    key: &Key,
+    world: &World,
+    component: &str,
+) -> Result<(), CallError> {
+    let deployment = world.components.get(component).and_then(|it| it.deployment.found());
+    let Some(deployment) = deployment else { return Ok(()) };
+    let spec = world.rollout.spec.components.iter().find(|it| it.name == component);
+    let subject = config::Subject {
+        rollout: &world.rollout,
+        component,
+        status: world.rollout.status.components.iter().find(|it| it.name == component),
+        deployment,
+        sources: &spec.map(|spec| sources(spec, deployment)).unwrap_or_default(),
+    };
+    let look = config::look(&context.cluster, subject).await?;
+    let desk = context.desks.of(key);
+    lock(&desk).looks.entry(component.to_owned()).or_default().config.set(&deployment.at.name, look);
     Ok(())
 }

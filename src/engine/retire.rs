@@ -79,7 +79,7 @@ pub(super) fn undo(turn: &mut Turn<'_>, component: &mut ComponentStatus, part: &
 }
 
 /// After the adoption: the marked ReplicaSet goes; what it stood for in the history is the adopted one. True when it is
-/// gone.
+/// gone or going: it has no pods any more.
 pub(super) fn clean_up(turn: &mut Turn<'_>, component: &ComponentStatus, part: &Part<'_>) -> bool {
     if !component.retired {
         return true;
@@ -88,9 +88,13 @@ pub(super) fn clean_up(turn: &mut Turn<'_>, component: &ComponentStatus, part: &
         turn.look(Inquiry::ReplicaSets(part.name.clone()));
         return false;
     }
-    let Some(former) = former(component, part).filter(|set| set.is_retired) else { return true };
-    if !former.deleting && former.replicas == 0 && former.current == 0 {
+    let is_left = |set: &&ReplicaSetSeen| set.is_retired && !set.deleting;
+    let Some(former) = former(component, part).filter(is_left) else { return true };
+    if former.replicas == 0 && former.current == 0 {
         turn.write(Write::DeleteReplicaSet { replica_set: former.at.clone() });
+    } else {
+        // The list is from before: the Deployment's status knows of no other pods than the canary's.
+        turn.look(Inquiry::ReplicaSets(part.name.clone()));
     }
     false
 }

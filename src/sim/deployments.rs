@@ -110,6 +110,16 @@ impl ReplicaSet {
         self.replicas
     }
 
+    /// Our mark on its template makes it another one.
+    pub(super) fn mark(&mut self, retired: bool) {
+        if retired {
+            self.retired = Some((self.template_hash.clone(), self.revision.clone()));
+            (self.template_hash, self.revision) = ("retired".to_owned(), "retired".to_owned());
+        } else if let Some(before) = self.retired.take() {
+            (self.template_hash, self.revision) = before;
+        }
+    }
+
     pub(super) fn seen(&self) -> ReplicaSetSeen {
         ReplicaSetSeen {
             at: self.at.clone(),

@@ -65,12 +65,7 @@ pub(super) fn apply(cluster: &mut Cluster, write: &Write) -> Result<(), Conflict
         }
         Write::RetireReplicaSet { replica_set, retired } => {
             let found = set_of(cluster, replica_set)?;
-            if *retired {
-                found.retired = Some((found.template_hash.clone(), found.revision.clone()));
-                (found.template_hash, found.revision) = ("retired".to_owned(), "retired".to_owned());
-            } else if let Some(before) = found.retired.take() {
-                (found.template_hash, found.revision) = before;
-            }
+            found.mark(*retired);
             found.at.resource_version = version;
         }
         Write::UnlabelReplicaSet { replica_set } => {

@@ -8,11 +8,38 @@ use super::{Effect, Subject};
 use crate::adapters::kube::call::{CallError, Cluster, Patch};
 use crate::adapters::kube::config::{content_of, path_of};
 use crate::api::names::{COMPONENT_LABEL, CONFIG_COPY, CONFIG_LABEL, CONFIG_MAP_LABEL, ROLLOUT_LABEL};
+use crate::engine::Write;
 use crate::engine::config::copy_name;
 use crate::engine::world::{ConfigKind, Seen};
 
+/// Does one write on configuration.
+pub(super) async fn perform(
+    cluster: &Cluster,
+    subject: Subject<'_>,
+    write: &Write,
+) -> Result<Effect, CallError> {
+    match write {
+        Write::CreateCopy { component, kind, source, name } => {
+            create_copy(cluster, subject, component, (*kind, source), name).await
+        }
+        Write::PutConfigMap { component, name, seen, data } => {
+            put_map(cluster, subject, component, (name, seen.as_ref()), data).await
+        }
+        Write::DeleteConfig { component, kind, object } => {
+            delete(cluster, subject, component, *kind, object).await
+        }
+        Write::HandConfig { component, kind, object, deployment } => {
+            hand(cluster, subject, component, (*kind, object), deployment).await
+        }
+        other => Err(CallError::Unsendable {
+            what: format!("{other:?}"),
+            message: "it is no write on configuration".to_owned(),
+        }),
+    }
+}
+
 /// Copies an object, if it still holds what the copy is named after.
-pub(super) async fn create_copy(
+async fn create_copy(
     cluster: &Cluster,
     subject: Subject<'_>,
     component: &str,
@@ -51,7 +78,7 @@ pub(super) async fn create_copy(
 }
 
 /// Creates the map, or replaces what it says.
-pub(super) async fn put_map(
+async fn put_map(
     cluster: &Cluster,
     subject: Subject<'_>,
     component: &str,
@@ -84,7 +111,7 @@ pub(super) async fn put_map(
 }
 
 /// Deletes a copy or the map; one that is gone already is as good.
-pub(super) async fn delete(
+async fn delete(
     cluster: &Cluster,
     subject: Subject<'_>,
     component: &str,
@@ -98,7 +125,7 @@ pub(super) async fn delete(
 }
 
 /// Makes the Deployment the owner in place of the Rollout.
-pub(super) async fn hand(
+async fn hand(
     cluster: &Cluster,
     subject: Subject<'_>,
     component: &str,
@@ -120,3 +147,78 @@ pub(super) async fn hand(
 /// The answer to a write: the object, of which nothing is kept.
 #[derive(serde::Deserialize)]
 struct Ignored {}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::adapters::kube::scripted::cluster;
+    use crate::engine::world::RolloutSeen;
+
+    const HIDDEN: &str = "aHVudGVyMg==";
+
+    fn rollout() -> RolloutSeen {
+        RolloutSeen {
+            namespace: "shop".to_owned(),
+            at: Seen {
+                name: "shop".to_owned(),
+                uid: "rollout-uid".to_owned(),
+                resource_version: "1".to_owned(),
+            },
+            generation: 1,
+            deleting: false,
+            has_finalizer: true,
+            spec: serde_json::from_value(json!({"components": []})).unwrap(),
+            status: Default::default(),
+        }
+    }
+
+    async fn copy(name: &str) -> (Result<Effect, CallError>, Vec<crate::adapters::kube::scripted::Asked>) {
+        let (cluster, script) = cluster(Duration::from_millis(200));
+        script.say(200, json!({"metadata": {"name": "key"}, "type": "Opaque", "data": {"token": HIDDEN}}));
+        script.say(201, json!({"metadata": {"name": name}, "data": {"token": HIDDEN}}));
+        let rollout = rollout();
+        let subject =
+            Subject { rollout: &rollout, finalizers: &[], service: None, deployment: None, run: None };
+        let write = Write::CreateCopy {
+            component: "api".to_owned(),
+            kind: ConfigKind::Secret,
+            source: "key".to_owned(),
+            name: name.to_owned(),
+        };
+        (super::super::perform(&cluster, subject, &write).await, script.asked())
+    }
+
+    fn name_of_copy() -> String {
+        let content = content_of(&json!({"type": "Opaque", "data": {"token": HIDDEN}}));
+        copy_name("rollout-uid", "api", ConfigKind::Secret, "key", &content)
+    }
+
+    #[tokio::test]
+    async fn a_secret_is_copied_as_it_is_and_for_good() {
+        let name = name_of_copy();
+        let (outcome, asked) = copy(&name).await;
+        assert!(matches!(outcome, Ok(Effect::Config(component)) if component == "api"));
+        let lines: Vec<&str> = asked.iter().map(|asked| asked.line.as_str()).collect();
+        let collection = "/api/v1/namespaces/shop/secrets";
+        assert_eq!(
+            lines,
+            [&format!("GET {collection}/key"), &format!("POST {collection}?fieldManager=palier")]
+        );
+        let body = &asked[1].body;
+        assert_eq!(body["metadata"]["name"], name);
+        assert_eq!(body["metadata"]["ownerReferences"][0]["uid"], "rollout-uid");
+        assert_eq!((&body["immutable"], &body["type"]), (&json!(true), &json!("Opaque")));
+        assert_eq!(body["data"], json!({"token": HIDDEN}));
+    }
+
+    #[tokio::test]
+    async fn what_holds_something_else_by_now_is_not_copied_and_no_value_is_told() {
+        let (outcome, asked) = copy("key-otherother").await;
+        assert_eq!(asked.len(), 1);
+        let error = outcome.unwrap_err();
+        assert!(error.is_outdated_view(), "{error}");
+        assert!(!format!("{error} {error:?} {}", name_of_copy()).contains(HIDDEN));
+    }
+}

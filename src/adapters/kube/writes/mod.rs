@@ -155,18 +155,10 @@ pub async fn perform(cluster: &Cluster, subject: Subject<'_>, write: &Write) -> 
         Write::SetConfigMap { config_map, is_empty, changes } => {
             config_map::set(cluster, subject, config_map, *is_empty, changes).await
         }
-        Write::CreateCopy { component, kind, source, name } => {
-            config::create_copy(cluster, subject, component, (*kind, source), name).await
-        }
-        Write::PutConfigMap { component, name, seen, data } => {
-            config::put_map(cluster, subject, component, (name, seen.as_ref()), data).await
-        }
-        Write::DeleteConfig { component, kind, object } => {
-            config::delete(cluster, subject, component, *kind, object).await
-        }
-        Write::HandConfig { component, kind, object, deployment } => {
-            config::hand(cluster, subject, component, (*kind, object), deployment).await
-        }
+        Write::CreateCopy { .. }
+        | Write::PutConfigMap { .. }
+        | Write::DeleteConfig { .. }
+        | Write::HandConfig { .. } => config::perform(cluster, subject, write).await,
         Write::CreateRun { name, number, started_at, components } => {
             let record = run::Record { name, number: *number, started_at: *started_at, components };
             run::create(cluster, subject, &record).await.map(Effect::Run)
