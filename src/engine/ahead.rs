@@ -28,7 +28,7 @@ pub(super) fn size(
         return 0;
     }
     let size = borrow::size_for(part, deployment, Weight::clamped(next.phase.traffic));
-    let is_there = borrow::canary_set(component, part).is_some_and(|set| set.replicas >= size);
+    let is_there = borrow::canary_set(component, part).is_some_and(|set| set.replicas == size);
     if is_there && !bake.earned.is_zero() {
         // A short interruption of the bake does not send them away again.
         return size;

@@ -1,6 +1,6 @@
 //! What happens to the cluster during a run, and how the run ends then.
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use palier::api::{ActionKind, Component, OnDelete, Outcome, RolloutSpec, RolloutState, Span, Stage};
 use palier::engine::{Answer, Measurement, Reason};
 use palier::sim::{Cluster, Drive, Stop};
@@ -537,4 +537,37 @@ fn problems_stall_touch_nothing_and_are_recovered_from() {
         assert_eq!(drive.working.state, RolloutState::Idle, "{words}: {}", drive.working.message);
         assert!(drive.happened.iter().any(|(_, h)| h.reason == Reason::Recovered), "{words}");
     }
+}
+
+#[test]
+fn a_canary_that_shrinks_with_its_deployment_does_not_keep_the_pods_of_the_next_phase() {
+    let mut drive = run_at(cluster(spec()), 50);
+    drive.cluster.scale("shop-api", 9);
+    drive.run(drive.cluster.now + SignedDuration::from_secs(12), |_, _| {});
+    drive.cluster.scale("shop-api", 3);
+    drive.run(drive.cluster.now + SignedDuration::from_secs(5), |_, _| {});
+    let canary = drive.working.components[0].canary.clone().expect("a canary");
+    assert_eq!(drive.cluster.sets[&canary.replica_set].replicas, 2);
+}
+
+#[test]
+fn the_pods_of_the_next_phase_are_there_when_a_phase_is_earned() {
+    let mut spec = spec();
+    spec.phases[0].bake_time = Span::seconds(120);
+    let mut cluster = cluster(spec);
+    cluster.pod_lag = Span::seconds(20);
+    let mut drive = run_at(cluster, 10);
+    let begun = drive.working.components[0].bake.clone().expect("baking").started_at;
+    let mut raised_at = None;
+    drive.run(at(2_000), |cluster, _| {
+        let canary = cluster.sets.values().find(|set| set.image == "app:v2").map_or(0, |set| set.replicas);
+        if cluster.now < begun + SignedDuration::from_secs(80) {
+            assert_eq!(canary, 1, "too early at {}", cluster.now);
+        }
+        if weight_of(cluster, "shop-api").0 == 50 {
+            raised_at.get_or_insert(cluster.now);
+        }
+    });
+    let waited = raised_at.expect("raised").duration_since(begun).as_secs();
+    assert!((120..=125).contains(&waited), "raised after {waited} s");
 }
