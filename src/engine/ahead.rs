@@ -24,14 +24,14 @@ pub(super) fn size(
     let steps = steps(&turn.world.rollout.spec, &part.name);
     let next = steps.iter().find(|step| step.phase.traffic > phase.traffic);
     let (Some(bake), Some(next)) = (component.bake.as_ref().filter(|_| is_baking), next) else { return 0 };
+    let size = borrow::size_for(part, deployment, Weight::clamped(next.phase.traffic));
+    if borrow::canary_set(component, part).is_some_and(|set| set.replicas == size) {
+        // Once they are there they stay: an interruption of the bake, or another leader, must not send them away and
+        // call for them again.
+        return size;
+    }
     if !evidence::lets_raise(turn, component, part) || turn.is_paused() || degraded::is_on(turn) {
         return 0;
-    }
-    let size = borrow::size_for(part, deployment, Weight::clamped(next.phase.traffic));
-    let is_there = borrow::canary_set(component, part).is_some_and(|set| set.replicas == size);
-    if is_there && !bake.earned.is_zero() {
-        // A short interruption of the bake does not send them away again.
-        return size;
     }
     let Some(until) = bake.counted_until else { return 0 };
     // It is earned at this time if all goes well.
