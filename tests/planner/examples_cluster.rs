@@ -82,7 +82,7 @@ fn the_canary_follows_the_size_of_the_deployment() {
         let mut drive = run_at(cluster(spec()), percent);
         for replicas in [9, 3] {
             drive.cluster.scale("shop-api", replicas);
-            let limit = drive.cluster.now + jiff::SignedDuration::from_secs(1);
+            let limit = drive.cluster.now + SignedDuration::from_secs(1);
             drive.run(limit, |_, _| {});
             let canary: i32 = drive
                 .cluster
@@ -210,7 +210,7 @@ fn a_route_put_back_from_git_is_mended_rarely_and_the_run_can_be_aborted() {
     for second in 0..120 {
         drive.cluster.reapply_route("shop-api");
         let mut before = 0;
-        drive.run(from + jiff::SignedDuration::from_secs(second), |cluster, _| {
+        drive.run(from + SignedDuration::from_secs(second), |cluster, _| {
             let weight = weight_of(cluster, "shop-api").0;
             assert!(weight <= 50);
             mended += i32::from(weight > before);
