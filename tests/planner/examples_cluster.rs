@@ -571,22 +571,3 @@ fn the_pods_of_the_next_phase_are_there_when_a_phase_is_earned() {
     let waited = raised_at.expect("raised").duration_since(begun).as_secs();
     assert!((120..=125).contains(&waited), "raised after {waited} s");
 }
-
-#[test]
-fn pods_that_were_started_ahead_outlive_a_crash_and_a_silence_of_the_metrics() {
-    let mut drive = run_at(cluster(spec()), 10);
-    let canary = drive.working.components[0].canary.clone().expect("a canary").replica_set;
-    for _ in 0..60 {
-        drive.run(drive.cluster.now + SignedDuration::from_secs(1), |_, _| {});
-        if drive.cluster.sets[&canary].replicas == 2 {
-            break;
-        }
-    }
-    assert_eq!(drive.cluster.sets[&canary].replicas, 2, "started ahead: {:#?}", drive.working);
-    assert_eq!(weight_of(&drive.cluster, "shop-api").0, 10);
-    // What was earned and not stored is lost: the bake takes longer now.
-    drive.crash();
-    drive.run(drive.cluster.now + SignedDuration::from_secs(120), |cluster, _| {
-        assert!(cluster.sets[&canary].replicas >= 2, "sent away at {}", cluster.now);
-    });
-}

@@ -200,3 +200,25 @@ fn a_clock_that_is_set_back_delays_by_one_bake_at_most() {
     assert_eq!(weight_of(&drive.cluster, "shop-api").0, 50, "{:#?}", drive.working);
     assert_eq!(drive.working.run.as_ref().unwrap().intent, RunIntent::Release);
 }
+
+#[test]
+fn pods_that_were_started_ahead_outlive_a_silence_of_the_metrics() {
+    let (mut drive, voice) = voiced(spec());
+    drive.cluster.push_image("shop-api", "app:v2");
+    let size = |cluster: &palier::sim::Cluster| {
+        cluster.sets.values().find(|set| set.image == "app:v2").map_or(0, |set| set.replicas)
+    };
+    let mut limit = 31;
+    while size(&drive.cluster) < 2 {
+        drive.run(at(limit), |_, _| {});
+        limit += 1;
+        assert!(limit < 100, "{:#?}", drive.working);
+    }
+    assert_eq!(weight_of(&drive.cluster, "shop-api").0, 10, "started ahead");
+    *voice.borrow_mut() = says(f64::NAN);
+    drive.run(at(limit + 60), |cluster, _| assert!(size(cluster) >= 2, "sent away at {}", cluster.now));
+    assert_eq!(drive.working.state, RolloutState::Held);
+    *voice.borrow_mut() = says(0.0);
+    drive.run(at(limit + 200), |cluster, _| assert!(size(cluster) >= 2, "sent away at {}", cluster.now));
+    assert!(weight_of(&drive.cluster, "shop-api").0 >= 50);
+}
