@@ -18,5 +18,6 @@ mod properties;
 mod properties_degraded;
 mod properties_hooks;
 mod properties_parts;
+mod seeds;
 mod small_world;
 mod switches;

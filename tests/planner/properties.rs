@@ -11,10 +11,10 @@ use palier::engine::world::World;
 use palier::engine::{Answer, Measurement, Plan, decide};
 use palier::sim::{Cluster, Drive, Reply, Stop};
 use proptest::prelude::*;
-use proptest::test_runner::{FileFailurePersistence, RngSeed};
 
 use crate::fixtures::{action, start};
 use crate::monitors::{Entry, Monitors, Proof, weight_of};
+use crate::seeds;
 
 const WORKLOADS: [&str; 3] = ["shop-api", "shop-web", "shop-worker"];
 const IMAGES: [&str; 4] = ["app:v1", "app:v2", "app:v3", "app:never-ready"];
@@ -481,20 +481,8 @@ fn heal<F: FnMut(&Measurement, Timestamp) -> Reply>(play: &mut Play<F>, is_heale
     }
 }
 
-/// The same scripts at every change, besides the seeds that once failed; `PROPTEST_RNG_SEED` gives others and `PROPTEST_CASES`
-/// more. A change must not fail by the luck of a draw, and a long search is run on purpose.
-fn config() -> ProptestConfig {
-    let kept = FileFailurePersistence::Direct("tests/planner/properties.proptest-regressions");
-    let mut config =
-        ProptestConfig { failure_persistence: Some(Box::new(kept)), ..ProptestConfig::default() };
-    if config.rng_seed == RngSeed::Random {
-        config.rng_seed = RngSeed::Fixed(1);
-    }
-    config
-}
-
 proptest! {
-    #![proptest_config(config())]
+    #![proptest_config(seeds::config("tests/planner/properties.proptest-regressions"))]
 
     #[test]
     fn promises_hold_on_every_committed_state(script in script()) {

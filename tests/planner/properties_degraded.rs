@@ -5,9 +5,9 @@ use palier::api::{ActionKind, DegradedState, SwitchState};
 use palier::engine::{Answer, Measurement};
 use palier::sim::{Cluster, Drive, Stop};
 use proptest::prelude::*;
-use proptest::test_runner::{FileFailurePersistence, RngSeed};
 
 use crate::fixtures::action;
+use crate::seeds;
 use crate::switches::{FILE, Values, cluster, play};
 
 const KEYS: [&str; 4] = ["flags.json", "SEARCH", "CHAT", "other"];
@@ -230,13 +230,8 @@ fn run(then: &str, events: &[Event]) {
 }
 
 fn config() -> ProptestConfig {
-    let kept = FileFailurePersistence::Direct("tests/planner/properties_degraded.proptest-regressions");
-    let mut config =
-        ProptestConfig { failure_persistence: Some(Box::new(kept)), cases: 128, ..ProptestConfig::default() };
-    if config.rng_seed == RngSeed::Random {
-        config.rng_seed = RngSeed::Fixed(1);
-    }
-    config
+    let usual = seeds::config("tests/planner/properties_degraded.proptest-regressions");
+    ProptestConfig { cases: 128, ..usual }
 }
 
 proptest! {

@@ -7,11 +7,11 @@ use palier::engine::world::JobState;
 use palier::engine::{Answer, Measurement};
 use palier::sim::{Cluster, Drive, Fate};
 use proptest::prelude::*;
-use proptest::test_runner::{FileFailurePersistence, RngSeed};
 use serde_json::json;
 
 use crate::fixtures::{action, at, cluster, spec};
 use crate::monitors::weight_of;
+use crate::seeds;
 
 /// What one release is put through.
 #[derive(Clone, Debug)]
@@ -188,14 +188,8 @@ fn play(script: &Script) -> Drive<impl FnMut(&Measurement, jiff::Timestamp) -> A
 
 /// The same scripts at every change; see `properties.rs`.
 fn config() -> ProptestConfig {
-    let kept = FileFailurePersistence::Direct("tests/planner/properties_hooks.proptest-regressions");
-    let usual = ProptestConfig::default();
-    let cases = usual.cases / 8;
-    let mut config = ProptestConfig { failure_persistence: Some(Box::new(kept)), cases, ..usual };
-    if config.rng_seed == RngSeed::Random {
-        config.rng_seed = RngSeed::Fixed(1);
-    }
-    config
+    let usual = seeds::config("tests/planner/properties_hooks.proptest-regressions");
+    ProptestConfig { cases: usual.cases / 8, ..usual }
 }
 
 proptest! {

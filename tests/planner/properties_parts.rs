@@ -8,11 +8,11 @@ use palier::api::{ActionKind, Outcome, RolloutSpec, RolloutState};
 use palier::engine::{Answer, Measurement};
 use palier::sim::{Cluster, Drive, Reply, Stop};
 use proptest::prelude::*;
-use proptest::test_runner::{FileFailurePersistence, RngSeed};
 
 use crate::fixtures::{action, start};
 use crate::monitors::Monitors;
 use crate::properties::Play;
+use crate::seeds;
 
 #[derive(Clone, Debug)]
 enum Event {
@@ -188,16 +188,9 @@ fn play(script: &Script) {
 }
 
 fn config() -> ProptestConfig {
-    let kept = FileFailurePersistence::Direct("tests/planner/properties_parts.proptest-regressions");
-    let usual = ProptestConfig::default();
+    let usual = seeds::config("tests/planner/properties_parts.proptest-regressions");
     // A script of eight components takes its time.
-    let cases = usual.cases / 8;
-    let mut config =
-        ProptestConfig { failure_persistence: Some(Box::new(kept)), cases, max_shrink_iters: 300, ..usual };
-    if config.rng_seed == RngSeed::Random {
-        config.rng_seed = RngSeed::Fixed(1);
-    }
-    config
+    ProptestConfig { cases: usual.cases / 8, max_shrink_iters: 300, ..usual }
 }
 
 proptest! {
