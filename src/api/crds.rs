@@ -1,5 +1,7 @@
 //! The custom resource definitions, generated from the types.
 
+mod text;
+
 use std::collections::BTreeSet;
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
@@ -23,6 +25,14 @@ pub fn all() -> Vec<CustomResourceDefinition> {
         }
     }
     all
+}
+
+/// A definition as one YAML document; the same bytes every time.
+///
+/// # Errors
+/// When it has no JSON form.
+pub fn yaml(crd: &CustomResourceDefinition) -> Result<String, serde_json::Error> {
+    serde_json::to_value(crd).map(|definition| text::yaml(&definition))
 }
 
 /// Takes `nullable` away, which is generated for every optional field. With it `threshold: {max: null}` would have a

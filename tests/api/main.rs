@@ -32,7 +32,7 @@ fn schema_of(kind: &str) -> Value {
 fn rendered() -> BTreeMap<String, String> {
     let file = |crd: &CustomResourceDefinition| {
         let name = format!("{}_{}.yaml", crd.spec.group, crd.spec.names.plural);
-        (name, serde_saphyr::to_string(&serde_json::to_value(crd).unwrap()).unwrap())
+        (name, crds::yaml(crd).unwrap())
     };
     crds::all().iter().map(file).collect()
 }
