@@ -5,18 +5,23 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::Span;
+use super::rule::{Budget, Compare, OnInconclusive, Quantile, SequentialLatency, SequentialRate, Threshold};
 
-/// A judged metric. Every `interval` the query is asked; its answer passes, fails, or is no evidence.
+/// A judged metric. Every `interval` the question is asked; its answer passes, fails, or is no evidence.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = ("!has(self.failureWindow) || self.failureWindow.failures <= self.failureWindow.of", "failureWindow.failures cannot be more than failureWindow.of"))]
 #[x_kube(validation = ("has(self.degradedMode) == (has(self.onFailure) && self.onFailure == 'DegradedMode')", "onFailure: DegradedMode and degradedMode go together: name an entry of spec.degradedModes"))]
+#[x_kube(validation = ("[has(self.threshold), has(self.compare), has(self.sequentialRate), has(self.sequentialLatency), has(self.quantile), has(self.budget)].filter(it, it).size() <= 1", "a gate judges in one way: keep one of threshold, compare, sequentialRate, sequentialLatency, quantile and budget"))]
+#[x_kube(validation = ("has(self.threshold) || !has(self.prometheus.query)", "a query of one number needs threshold: min, max or both"))]
+#[x_kube(validation = ("!(has(self.compare) || has(self.sequentialRate) || has(self.budget)) || has(self.prometheus.bad)", "compare, sequentialRate and budget need prometheus.bad and prometheus.total"))]
+#[x_kube(validation = ("(has(self.sequentialLatency) || has(self.quantile)) ? has(self.prometheus.buckets) : (!has(self.prometheus.buckets) || !has(self.threshold))", "sequentialLatency and quantile go together with prometheus.buckets, and with nothing else"))]
 pub struct Gate {
     /// Name, unique among the gates that a component is judged by.
     #[x_kube(validation = ("self.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?$')", "not a gate name: lower-case letters, digits and '-'"))]
     #[schemars(length(min = 1, max = 40))]
     pub name: String,
-    /// Time between two evaluations.
+    /// Time between two evaluations; the length of a block of counted requests.
     #[serde(default = "default_interval")]
     #[x_kube(validation = ("self.matches('[1-9][0-9]*([ywdhs]|m([0-9]|$))|[1-9][0-9]{2,}ms')", "interval must be at least 100ms"))]
     pub interval: Span,
@@ -40,8 +45,27 @@ pub struct Gate {
     pub min_evaluations: i32,
     /// The question to Prometheus.
     pub prometheus: PrometheusQuery,
-    /// The limits that the answer must stay within.
-    pub threshold: Threshold,
+    /// Judges by fixed limits: the number that `query` answers, or the canary's share of bad requests in the window.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub threshold: Option<Threshold>,
+    /// Judges `bad` and `total` in the window by their ratio and difference to stable's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub compare: Option<Compare>,
+    /// Judges `bad` and `total` against stable's since the run began. What a gate with these two does unless it says otherwise.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sequential_rate: Option<SequentialRate>,
+    /// Judges `buckets` against stable's since the run began. What a gate with these does unless it says otherwise.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sequential_latency: Option<SequentialLatency>,
+    /// Judges a quantile of `buckets` by a fixed limit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub quantile: Option<Quantile>,
+    /// Judges `bad` and `total` by what they spend of an error budget.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub budget: Option<Budget>,
+    /// What happens when a phase's time is over and a sequential gate has shown neither harm nor safety.
+    #[serde(default)]
+    pub on_inconclusive: OnInconclusive,
     /// What happens when the gate trips: `FullRollback` for a gate of the Rollout and `PartialRollback` for a gate of a
     /// component, unless said otherwise.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -68,6 +92,82 @@ const fn default_min_evaluations() -> i32 {
     2
 }
 
+/// How a gate judges, with what it judges by.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Rule<'g> {
+    /// One number against limits.
+    Number {
+        /// PromQL.
+        query: &'g str,
+        /// The limits.
+        limits: &'g Threshold,
+    },
+    /// Counters of bad and of all requests, by pod.
+    Counters {
+        /// PromQL.
+        bad: &'g str,
+        /// PromQL.
+        total: &'g str,
+        /// The judgement.
+        by: CountersRule<'g>,
+    },
+    /// A histogram of latency, by pod.
+    Buckets {
+        /// PromQL.
+        query: &'g str,
+        /// The judgement.
+        by: BucketsRule<'g>,
+    },
+}
+
+/// What judges counters.
+#[derive(Clone, Debug, PartialEq)]
+pub enum CountersRule<'g> {
+    /// The canary's share in the window against limits.
+    Share(&'g Threshold),
+    /// The canary's share in the window beside stable's.
+    Compare(&'g Compare),
+    /// The canary's share against stable's since the run began.
+    Sequential(SequentialRate),
+    /// The spending of an error budget since the run began.
+    Budget(&'g Budget),
+}
+
+/// What judges a histogram.
+#[derive(Clone, Debug, PartialEq)]
+pub enum BucketsRule<'g> {
+    /// Against stable's since the run began.
+    Sequential(SequentialLatency),
+    /// A quantile against a limit since the run began.
+    Quantile(&'g Quantile),
+}
+
+impl Gate {
+    /// How the gate judges; `None` for a combination that the API server refuses.
+    #[must_use]
+    pub fn rule(&self) -> Option<Rule<'_>> {
+        let asked = &self.prometheus;
+        if let Some(query) = &asked.query {
+            return self.threshold.as_ref().map(|limits| Rule::Number { query, limits });
+        }
+        if let (Some(bad), Some(total)) = (&asked.bad, &asked.total) {
+            let by = match (&self.threshold, &self.compare, &self.budget) {
+                (Some(limits), _, _) => CountersRule::Share(limits),
+                (_, Some(compare), _) => CountersRule::Compare(compare),
+                (_, _, Some(budget)) => CountersRule::Budget(budget),
+                _ => CountersRule::Sequential(self.sequential_rate.unwrap_or_default()),
+            };
+            return Some(Rule::Counters { bad, total, by });
+        }
+        let query = asked.buckets.as_ref()?;
+        let by = match &self.quantile {
+            Some(quantile) => BucketsRule::Quantile(quantile),
+            None => BucketsRule::Sequential(self.sequential_latency.clone().unwrap_or_default()),
+        };
+        Some(Rule::Buckets { query, by })
+    }
+}
+
 /// `failures` of the last `of` evaluations.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
@@ -80,14 +180,32 @@ pub struct FailureWindow {
     pub of: i32,
 }
 
-/// An instant query whose answer is one number.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
+/// What is asked of the metric server: `query`, or `bad` and `total`, or `buckets`.
+///
+/// In all of them `$namespace $rollout $component $phase $window $canary_pods $stable_pods $canary_revision $stable_revision
+/// $service $route` are replaced, escaped for PromQL strings; `$pods` stands for the pods of both revisions.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
+#[x_kube(validation = ("[has(self.query), has(self.bad), has(self.buckets)].filter(it, it).size() == 1 && has(self.bad) == has(self.total)", "give query, or bad and total together, or buckets"))]
 pub struct PrometheusQuery {
-    /// PromQL. `$namespace $rollout $component $phase $window $canary_pods $stable_pods $canary_revision
-    /// $stable_revision $service $route` are replaced, escaped for PromQL strings.
+    /// PromQL that answers one number, for `threshold`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 4096))]
-    pub query: String,
+    pub query: Option<String>,
+    /// PromQL that answers the counter of bad requests by pod, such as `sum by (pod) (requests_total{pod=~"$pods",code=~"5.."})`:
+    /// never a rate.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 4096))]
+    pub bad: Option<String>,
+    /// The same for all requests.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 4096))]
+    pub total: Option<String>,
+    /// PromQL that answers the buckets of a histogram of latency by pod and bound, such as
+    /// `sum by (pod, le) (request_duration_seconds_bucket{pod=~"$pods"})`, or a native histogram by pod.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 4096))]
+    pub buckets: Option<String>,
     /// Name of the MetricSource to ask.
     #[serde(default = "default_source")]
     #[schemars(length(min = 1, max = 253))]
@@ -96,20 +214,6 @@ pub struct PrometheusQuery {
 
 fn default_source() -> String {
     "default".to_owned()
-}
-
-/// Limits, both inclusive. At least one is given.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
-#[serde(rename_all = "camelCase")]
-#[x_kube(validation = ("has(self.min) || has(self.max)", "give a threshold: min, max or both"))]
-#[x_kube(validation = ("!has(self.min) || !has(self.max) || self.min <= self.max", "threshold.min cannot be above threshold.max"))]
-pub struct Threshold {
-    /// The least value that passes.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub min: Option<f64>,
-    /// The greatest value that passes.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub max: Option<f64>,
 }
 
 /// What a tripped gate asks for, the weakest first: of two gates that trip at once the stronger wins.

@@ -14,6 +14,7 @@ pub mod hook;
 pub mod metric_source;
 pub mod names;
 pub mod rollout;
+pub mod rule;
 pub mod run;
 pub mod status;
 pub mod traffic;
@@ -25,18 +26,20 @@ pub use degraded::{
 };
 pub use duration::Span;
 pub use gate::{
-    FailureWindow, Gate, NoDataPolicy, NoDataThen, OnFailure, PrometheusQuery, Threshold, TreatNoDataAs,
+    BucketsRule, CountersRule, FailureWindow, Gate, NoDataPolicy, NoDataThen, OnFailure, PrometheusQuery,
+    Rule, TreatNoDataAs,
 };
 pub use hook::{CronJobRef, Hook, HookFailure, HookPoint, HookState, HookStatus};
 pub use metric_source::{MetricSource, MetricSourceSpec, PrometheusServer};
 pub use rollout::{
     Component, Interception, OnDelete, Phase, PhaseOverride, Retain, Rollout, RolloutSpec, WorkloadRef,
 };
+pub use rule::{Budget, Compare, OnInconclusive, Quantile, SequentialLatency, SequentialRate, Threshold};
 pub use run::{
     ComponentRecord, Outcome, ReleasedComponent, RolloutRun, RolloutRunSpec, RolloutRunStatus, TimelineEntry,
 };
 pub use status::{
-    BakeStatus, ComponentStatus, EarnedPhase, FoundRoute, GateStatus, NextAction, Revision, RolloutState,
-    RolloutStatus, RunIntent, RunStatus, Stage, Verdict,
+    BakeStatus, ComponentStatus, EarnedPhase, FoundRoute, GateStatistics, GateStatus, NextAction, Revision,
+    RolloutState, RolloutStatus, RunIntent, RunStatus, Stage, Verdict,
 };
 pub use traffic::{GatewayApi, RouteRef, Traffic};

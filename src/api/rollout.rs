@@ -55,6 +55,11 @@ pub struct RolloutSpec {
     #[serde(default)]
     #[schemars(length(max = 20))]
     pub gates: Vec<Gate>,
+    /// The chance that gates which count requests roll back a release that is no worse than stable, over the whole run and all
+    /// of them together.
+    #[serde(default = "default_alpha")]
+    #[schemars(range(min = 0.000_001, max = 0.5))]
+    pub alpha: f64,
     /// How often a component may step back in one run before a gate that asks for it takes the component back.
     #[serde(default = "default_max_step_backs")]
     #[schemars(range(min = 0, max = 10))]
@@ -95,8 +100,12 @@ pub struct RolloutSpec {
 }
 
 fn default_phases() -> Vec<Phase> {
-    let phase =
-        |name: &str, traffic| Phase { name: name.to_owned(), traffic, bake_time: default_bake_time() };
+    let phase = |name: &str, traffic| Phase {
+        name: name.to_owned(),
+        traffic,
+        bake_time: default_bake_time(),
+        min_bake_time: None,
+    };
     vec![phase("pilot", 10), phase("half", 50), phase("everyone", 100)]
 }
 fn default_bake_time() -> Span {
@@ -107,6 +116,9 @@ fn default_progress_deadline() -> Span {
 }
 fn default_drain_time() -> Span {
     Span::seconds(10)
+}
+const fn default_alpha() -> f64 {
+    0.01
 }
 const fn default_max_step_backs() -> i32 {
     2
@@ -203,6 +215,9 @@ pub struct Phase {
     /// How long every gate must be satisfied at this share.
     #[serde(default = "default_bake_time")]
     pub bake_time: Span,
+    /// The phase may end after this time already, once every gate that compares with stable has shown the canary to be safe.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub min_bake_time: Option<Span>,
 }
 
 /// How long the old version of a component stays warm.

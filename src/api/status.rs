@@ -230,6 +230,10 @@ pub struct ComponentStatus {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 40))]
     pub gates: Vec<GateStatus>,
+    /// What the gates that count requests have counted and shown in this run.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 40))]
+    pub statistics: Vec<GateStatistics>,
     /// Why the component went back in this run.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     #[schemars(length(max = 512))]
@@ -377,6 +381,54 @@ pub struct GateStatus {
     /// Whether the gate has tripped and not passed since.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub tripped: bool,
+}
+
+/// What a gate that counts requests has counted and shown since the run began.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct GateStatistics {
+    /// Name of the gate.
+    #[schemars(length(max = 40))]
+    pub name: String,
+    /// What the counts belong to; counts with another key are void.
+    #[schemars(length(max = 64))]
+    pub key: String,
+    /// The end of the last block that was counted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub counted_until: Option<Timestamp>,
+    /// Bad requests of the canary.
+    pub canary_bad: f64,
+    /// Requests of the canary.
+    pub canary_total: f64,
+    /// Bad requests of stable in the same blocks.
+    pub stable_bad: f64,
+    /// Requests of stable in the same blocks.
+    pub stable_total: f64,
+    /// ln E, the evidence of harm; harm is shown at `limit`.
+    pub evidence: f64,
+    /// ln E at which harm is shown, for all gates of the run together.
+    pub limit: f64,
+    /// The least that the canary's share can be, in multiples of stable's; 0 if nothing bounds it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ratio_at_least: Option<f64>,
+    /// Whether the canary is shown to be safe.
+    pub safe: bool,
+    /// How much more the counts vary than independent requests would (φ); frozen when the run began.
+    pub phi: f64,
+    /// How many times stable's share is no harm (ρ0); frozen when the run began.
+    pub tolerance: f64,
+    /// What φ and the tolerance were learned from, in words.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    #[schemars(length(max = 256))]
+    pub learned: String,
+    /// The bounds that are compared, of a gate of latency.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 6))]
+    pub bounds: Vec<f64>,
+    /// The state of the test, for the controller alone.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    #[schemars(length(max = 8192))]
+    pub state: String,
 }
 
 /// The verdict of a gate.

@@ -29,9 +29,9 @@ pub fn carry_out(context: &Arc<Context>, key: &Key, measurements: &[Measurement]
 }
 
 async fn ask(context: Arc<Context>, key: Key, uid: String, measurement: Measurement) {
-    let Measurement { component, gate, key: evidence, source, query } = measurement;
+    let Measurement { component, gate, key: evidence, source, ask } = measurement;
     let started = Instant::now();
-    let answer = context.sources.ask(&source, &key.namespace, &query).await;
+    let answer = context.sources.ask(&source, &key.namespace, &ask).await;
     context.metrics.asked(&answer, started.elapsed());
     // A Rollout that is gone, or another one of that name, has no use for it.
     let Some(desk) = context.desks.find(&key) else { return };

@@ -82,8 +82,17 @@ fn check_gates(turn: &Turn<'_>, part: &Part<'_>) -> Result<(), Stop> {
                 &format!("the component {} is judged by two gates of this name: rename one", part.name),
             );
         }
-        if let Err(error) = query::check(&gate.prometheus.query) {
+        let asked = &gate.prometheus;
+        if let Some(Err(error)) = asked.query.as_deref().map(query::check) {
             return problem(&format!("{field}.prometheus.query"), &error.to_string());
+        }
+        for (name, text) in [("bad", &asked.bad), ("total", &asked.total), ("buckets", &asked.buckets)] {
+            if let Some(Err(error)) = text.as_deref().map(query::check_series) {
+                return problem(&format!("{field}.prometheus.{name}"), &error.to_string());
+            }
+        }
+        if gate.rule().is_none() {
+            return problem(&field, "a query of one number needs threshold: min, max or both");
         }
         if !turn.world.metric_sources.contains(&gate.prometheus.source) {
             let says = format!(

@@ -9,13 +9,14 @@ use std::collections::BTreeSet;
 use jiff::Timestamp;
 
 use crate::api::{
-    BakeStatus, ComponentStatus, Gate, GateStatus, NoDataThen, OnFailure, Phase, Span, Stage, TimelineEntry,
-    Verdict,
+    BakeStatus, ComponentStatus, Gate, GateStatus, NoDataThen, OnFailure, OnInconclusive, Phase, Span, Stage,
+    TimelineEntry, Verdict,
 };
 
+use super::counting::{self, Counting};
 use super::gates::{due_at, evidence_key, fold, judge, no_data_deadline};
 use super::judges::{Judge, judges};
-use super::plan::{Measurement, Reason};
+use super::plan::{Ask, Measurement, Reason};
 use super::query::{Variables, pods_pattern, substitute};
 use super::turn::{Part, Turn, after, between, enter};
 use super::world::Answered;
@@ -96,6 +97,11 @@ pub(super) fn gather(turn: &mut Turn<'_>, component: &mut ComponentStatus, part:
     for gate in gates_of(turn, part) {
         let Some(at) = component.gates.iter().position(|status| status.name == gate.name) else { continue };
         let before = component.gates[at].verdict;
+        if Counting::is_for(&gate) {
+            count_requests(turn, component, part, phase, (&gate, at));
+            tell_evidence(turn, part, before, &component.gates[at]);
+            continue;
+        }
         let is_mine = |a: &&Answered| a.component == part.name && a.gate == gate.name;
         for answered in turn.world.answers.iter().filter(is_mine) {
             let known = &component.gates[at];
@@ -174,15 +180,16 @@ fn tell_evidence(turn: &mut Turn<'_>, part: &Part<'_>, before: Verdict, status: 
     }
 }
 
-fn ask(
-    turn: &mut Turn<'_>,
-    component: &mut ComponentStatus,
+/// What the variables of a gate's queries stand for; `None` without both revisions.
+fn variables(
+    turn: &Turn<'_>,
+    component: &ComponentStatus,
     part: &Part<'_>,
     phase: &Phase,
-    (gate, at): (&Gate, usize),
-) {
-    let (Some(canary), Some(stable)) = (component.canary.as_ref(), component.stable.as_ref()) else { return };
-    let variables = Variables {
+    gate: &Gate,
+) -> Option<Variables> {
+    let (canary, stable) = (component.canary.as_ref()?, component.stable.as_ref()?);
+    Some(Variables {
         namespace: turn.world.rollout.namespace.clone(),
         rollout: turn.world.rollout.at.name.clone(),
         component: part.name.clone(),
@@ -194,35 +201,70 @@ fn ask(
         stable_revision: super::config::identity(stable),
         service: part.refs.service.clone(),
         route: part.refs.routes.first().map(|(_, name)| name.clone()),
-    };
+    })
+}
+
+fn ask(
+    turn: &mut Turn<'_>,
+    component: &mut ComponentStatus,
+    part: &Part<'_>,
+    phase: &Phase,
+    (gate, at): (&Gate, usize),
+) {
+    let Some(variables) = variables(turn, component, part, phase, gate) else { return };
     let key = component.gates[at].key.clone();
-    match substitute(&gate.prometheus.query, &variables) {
+    match substitute(gate.prometheus.query.as_deref().unwrap_or_default(), &variables) {
         Ok(query) => turn.measure(Measurement {
             component: part.name.clone(),
             gate: gate.name.clone(),
             key,
             source: gate.prometheus.source.clone(),
-            query,
+            ask: Ask::Number(query),
         }),
-        Err(error) => {
-            // Checked before the run; an edit since then is no evidence, and says so.
-            let status = &mut component.gates[at];
-            status.verdict = Verdict::Error;
-            status.message = super::turn::clip(&error.to_string(), 256);
-            status.evaluated_at = Some(turn.now);
-            status.no_data_since.get_or_insert(turn.now);
-            turn.wake(after(turn.now, gate.interval));
-        }
+        Err(error) => cannot_ask(turn, &mut component.gates[at], gate, &error.to_string()),
     }
 }
 
+fn count_requests(
+    turn: &mut Turn<'_>,
+    component: &mut ComponentStatus,
+    part: &Part<'_>,
+    phase: &Phase,
+    (gate, at): (&Judge<'_>, usize),
+) {
+    let Some(variables) = variables(turn, component, part, phase, gate) else { return };
+    if let Err(why) = counting::gather(turn, component, part, phase, (gate, at), &variables) {
+        cannot_ask(turn, &mut component.gates[at], gate, &why);
+    }
+}
+
+/// The queries were checked before the run; an edit since then is no evidence, and says so.
+fn cannot_ask(turn: &mut Turn<'_>, status: &mut GateStatus, gate: &Gate, why: &str) {
+    status.verdict = Verdict::Error;
+    status.message = super::turn::clip(why, 256);
+    status.evaluated_at = Some(turn.now);
+    status.no_data_since.get_or_insert(turn.now);
+    turn.wake(after(turn.now, gate.interval));
+}
+
 /// What the gates of a component ask for: the strongest, if any does.
-pub(super) fn trip_of(turn: &mut Turn<'_>, component: &ComponentStatus, part: &Part<'_>) -> Option<Trip> {
+pub(super) fn trip_of(
+    turn: &mut Turn<'_>,
+    component: &ComponentStatus,
+    part: &Part<'_>,
+    phase: &Phase,
+) -> Option<Trip> {
     let mut strongest: Option<Trip> = None;
+    let is_over = component.stage == Stage::Baking
+        && component.bake.as_ref().is_some_and(|bake| remaining(bake, phase).is_zero());
     for gate in gates_of(turn, part) {
         let Some(status) = component.gates.iter().find(|status| status.name == gate.name) else { continue };
         let trip = if status.tripped {
             Some(Trip { asks: gate.asks, why: failed_in_words(&gate, status) })
+        } else if is_over && gate.on_inconclusive == OnInconclusive::Rollback && is_undecided(&gate, status) {
+            let why =
+                format!("gate {} is inconclusive at the end of the phase: {}", gate.name, status.message);
+            Some(Trip { asks: gate.asks, why })
         } else {
             no_data_trip(turn, &gate, status)
         };
@@ -296,12 +338,23 @@ pub(super) fn count(
     }
 }
 
+/// Whether the latest word of a gate lets the bake go on. A test that has shown neither harm nor safety does: it has looked at
+/// every request so far.
+fn is_clean(gate: &Gate, status: &GateStatus) -> bool {
+    status.verdict == Verdict::Pass || is_undecided(gate, status)
+}
+
+/// Whether a test has counted requests of the phase, and shown neither harm nor safety.
+fn is_undecided(gate: &Gate, status: &GateStatus) -> bool {
+    Counting::is_test(gate) && status.verdict == Verdict::Wait && status.passes > 0
+}
+
 /// Until when every gate is known to have passed; `None` if one does not pass.
 fn clean_until(gates: &[Judge<'_>], statuses: &[GateStatus], now: Timestamp) -> Option<Timestamp> {
     let mut until = None::<Timestamp>;
     for gate in gates {
         let status = statuses.iter().find(|status| status.name == gate.name)?;
-        if status.verdict != Verdict::Pass || status.tripped {
+        if !is_clean(gate, status) || status.tripped {
             return None;
         }
         let passed_at = status.evaluated_at?;
@@ -321,7 +374,11 @@ pub(super) fn is_earned(
     let gates = gates_of(turn, part).into_iter().filter(|gate| !gate.is_mute());
     let has_passed = |gate: Judge<'_>| {
         let status = component.gates.iter().find(|status| status.name == gate.name);
-        status.is_some_and(|s| s.verdict == Verdict::Pass && !s.tripped && s.passes >= gate.min_evaluations)
+        let is_enough = |s: &GateStatus| {
+            s.verdict == Verdict::Pass
+                || (is_undecided(&gate, s) && gate.on_inconclusive == OnInconclusive::Promote)
+        };
+        status.is_some_and(|s| is_enough(s) && !s.tripped && s.passes >= gate.min_evaluations)
     };
     bake.counted_until.is_some() && remaining(bake, phase).is_zero() && gates.into_iter().all(has_passed)
 }
@@ -345,6 +402,11 @@ pub(super) fn set_aside(component: &mut ComponentStatus) {
         gate.consecutive_failures = 0;
         gate.recent.clear();
         gate.no_data_since = None;
+    }
+    for counted in &mut component.statistics {
+        // What was learned holds; what was shown of harm is set aside with the judgement.
+        counted.state.clear();
+        (counted.evidence, counted.safe, counted.ratio_at_least) = (0.0, false, None);
     }
 }
 

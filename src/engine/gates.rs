@@ -14,7 +14,7 @@ use super::world::Answered;
 /// What one answer proves.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Judgement {
-    /// Pass, Fail, NoData or Error; never Wait.
+    /// Of a number never Wait.
     pub verdict: Verdict,
     /// The number, at most 32 characters; empty if the answer has none.
     pub value: String,
@@ -33,7 +33,11 @@ const MESSAGE_MAX: usize = 256;
 #[must_use]
 pub fn judge(gate: &Gate, answer: &Answer) -> Judgement {
     match answer {
-        Answer::Sample { value, .. } => judge_number(&gate.threshold, *value),
+        Answer::Sample { value, .. } => match &gate.threshold {
+            Some(limits) => judge_number(limits, *value),
+            None => no_data(shown(*value), "the gate has no limit: give threshold.min or max".to_owned()),
+        },
+        Answer::Series(_) => no_data(String::new(), "the query answers series, not one number".to_owned()),
         Answer::Empty => no_data(
             String::new(),
             "the query answers nothing: no such series. A healthy service may have none of a counter of errors: \
@@ -53,6 +57,23 @@ pub fn judge(gate: &Gate, answer: &Answer) -> Judgement {
         Answer::Failed(reason) => {
             Judgement { verdict: Verdict::Error, value: String::new(), message: clipped(reason) }
         }
+    }
+}
+
+/// What an answer without series proves about a gate that counts: nothing.
+#[must_use]
+pub fn no_series(answer: &Answer) -> Judgement {
+    match answer {
+        Answer::Failed(reason) => {
+            Judgement { verdict: Verdict::Error, value: String::new(), message: clipped(reason) }
+        }
+        Answer::Warnings(warnings) => {
+            no_data(String::new(), format!("the answer may not be whole, the server warns: {warnings}"))
+        }
+        Answer::WrongType(kind) => {
+            no_data(String::new(), format!("the query answers {kind}, not series of counters"))
+        }
+        _ => no_data(String::new(), "the query answers no series of counters".to_owned()),
     }
 }
 
@@ -107,7 +128,8 @@ fn apart(number: f64, limit: f64) -> String {
     if text == shown(limit) { format!("{number:e}") } else { text }
 }
 
-fn clipped(text: &str) -> String {
+/// Text as a message of a gate may hold it.
+pub(super) fn clipped(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(MESSAGE_MAX).collect()
 }
 
@@ -125,35 +147,42 @@ pub fn fold(gate: &Gate, before: &GateStatus, answered: &Answered) -> GateStatus
         None => judge(gate, &answered.answer),
     };
     let mut after = before.clone();
-    after.evaluated_at = Some(answered.at);
-    after.verdict = judgement.verdict;
-    after.value = judgement.value;
-    after.message = judgement.message;
-    match judgement.verdict {
-        Verdict::Pass => {
-            after.passes = before.passes.saturating_add(1);
-            after.consecutive_failures = 0;
-            after.tripped = false;
-            after.no_data_since = None;
-            remember(&mut after.recent, 'P');
-        }
-        Verdict::Fail => {
-            after.no_data_since = None;
-            count_failure(gate, &mut after);
-        }
-        Verdict::NoData | Verdict::Error | Verdict::Wait => {
-            after.no_data_since = before.no_data_since.or(Some(answered.at));
-            if gate.on_no_data.treat_as == TreatNoDataAs::Fail {
-                count_failure(gate, &mut after);
-            }
-        }
-    }
+    apply(gate, &mut after, answered.at, judgement);
     if let (Answer::Sample { sampled_at, .. }, Verdict::Pass | Verdict::Fail) =
         (&answered.answer, after.verdict)
     {
         after.sampled_at = Some(*sampled_at);
     }
     after
+}
+
+/// Takes a judgement of `at` into the evidence.
+pub(super) fn apply(gate: &Gate, status: &mut GateStatus, at: Timestamp, judgement: Judgement) {
+    status.evaluated_at = Some(at);
+    status.verdict = judgement.verdict;
+    status.value = judgement.value;
+    status.message = judgement.message;
+    match judgement.verdict {
+        Verdict::Pass => {
+            status.passes = status.passes.saturating_add(1);
+            status.consecutive_failures = 0;
+            status.tripped = false;
+            status.no_data_since = None;
+            remember(&mut status.recent, 'P');
+        }
+        Verdict::Fail => {
+            status.no_data_since = None;
+            count_failure(gate, status);
+        }
+        // There is an answer, and it is too early to say.
+        Verdict::Wait => status.no_data_since = None,
+        Verdict::NoData | Verdict::Error => {
+            status.no_data_since.get_or_insert(at);
+            if gate.on_no_data.treat_as == TreatNoDataAs::Fail {
+                count_failure(gate, status);
+            }
+        }
+    }
 }
 
 /// Why the time of a sample makes it no evidence, if it does.

@@ -13,6 +13,7 @@ mod borrow;
 mod checks;
 pub mod config;
 mod copies;
+mod counting;
 pub mod decide;
 mod degraded;
 mod ending;
@@ -47,7 +48,7 @@ pub mod units;
 pub mod world;
 
 pub use decide::decide;
-pub use plan::{Happening, Inquiry, Measurement, Plan, Reason, Write};
+pub use plan::{Ask, Happening, Inquiry, Measurement, Plan, Reason, Write};
 pub use references::{References, references};
 pub use units::Weight;
-pub use world::{Answer, World};
+pub use world::{Answer, Line, Reading, World};

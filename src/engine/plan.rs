@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use serde_json::Value;
 
-use crate::api::{ReleasedComponent, RolloutRunStatus, RolloutStatus};
+use crate::api::{ReleasedComponent, RolloutRunStatus, RolloutStatus, Span};
 
 use super::Weight;
 use super::world::{ConfigKind, RouteKind, Seen};
@@ -322,8 +322,37 @@ pub struct Measurement {
     pub key: String,
     /// Name of the MetricSource.
     pub source: String,
-    /// The query with its variables replaced.
-    pub query: String,
+    /// What is asked.
+    pub ask: Ask,
+}
+
+/// What a metric server is asked.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Ask {
+    /// One number, now: PromQL with its variables replaced.
+    Number(String),
+    /// Series of counters or histograms: their values at `from`, and from there every `step` until `until`.
+    Series {
+        /// PromQL with its variables replaced.
+        queries: Vec<String>,
+        /// The first moment.
+        from: Timestamp,
+        /// The last moment.
+        until: Timestamp,
+        /// From one moment to the next.
+        step: Span,
+    },
+}
+
+impl Ask {
+    /// The queries.
+    #[must_use]
+    pub fn queries(&self) -> &[String] {
+        match self {
+            Self::Number(query) => std::slice::from_ref(query),
+            Self::Series { queries, .. } => queries,
+        }
+    }
 }
 
 /// Something that happened: becomes an Event, a log line, a timeline entry.

@@ -3,12 +3,12 @@
 //! A value is only ever put where it cannot change the meaning of the query: inside a string, escaped for that kind of
 //! string, or, for `$window` alone, where PromQL wants a duration.
 
-use promql_parser::parser::{self, value::ValueType};
+use promql_parser::parser::{self, Expr, value::ValueType};
 
 use crate::api::Span;
 
 /// The names that a query may use.
-pub const KNOWN: [&str; 11] = [
+pub const KNOWN: [&str; 12] = [
     "namespace",
     "rollout",
     "component",
@@ -16,6 +16,7 @@ pub const KNOWN: [&str; 11] = [
     "window",
     "canary_pods",
     "stable_pods",
+    "pods",
     "canary_revision",
     "stable_revision",
     "service",
@@ -102,6 +103,15 @@ pub enum QueryError {
         /// What the parser found.
         reason: String,
     },
+    /// PromQL, but not of counters by pod.
+    #[error(
+        "the query {what}, and a gate that counts reads raw counters by pod, such as sum by (pod) (requests_total{{…}}): \
+         leave rates to threshold and prometheus.query"
+    )]
+    NotACounter {
+        /// What it does instead.
+        what: String,
+    },
     /// PromQL, but not of one number.
     #[error("the query answers a {kind}, and a gate needs one number: {cure}")]
     NotANumber {
@@ -122,8 +132,6 @@ fn known() -> String {
 /// `[a-z0-9]` (`k8s.io/apiserver/pkg/storage/names`). Prometheus anchors its regular expressions at both ends.
 #[must_use]
 pub fn pods_pattern(replica_set_name: &str) -> String {
-    /// 63 characters of a DNS label without the five random ones.
-    const PREFIX_MAX: usize = 58;
     let mut pattern = String::with_capacity(replica_set_name.len() + 16);
     for c in replica_set_name.chars().chain(['-']).take(PREFIX_MAX) {
         if !(c.is_ascii_alphanumeric() || c == '-' || c == '_') {
@@ -134,6 +142,17 @@ pub fn pods_pattern(replica_set_name: &str) -> String {
     pattern.push_str("[a-z0-9]{5}");
     pattern
 }
+
+/// Whether a pod of this name is one of the ReplicaSet's: what [`pods_pattern`] fits.
+#[must_use]
+pub fn is_pod_of(pod: &str, replica_set_name: &str) -> bool {
+    let prefix: String = replica_set_name.chars().chain(['-']).take(PREFIX_MAX).collect();
+    let random = pod.strip_prefix(prefix.as_str()).unwrap_or_default();
+    random.len() == 5 && random.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit())
+}
+
+/// 63 characters of a DNS label without the five random ones.
+const PREFIX_MAX: usize = 58;
 
 /// Where in a query a character stands.
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
@@ -238,6 +257,8 @@ fn value_of(name: &str, vars: &Variables) -> Result<String, QueryError> {
         }
         "canary_pods" => vars.canary_pods.clone(),
         "stable_pods" => vars.stable_pods.clone(),
+        "pods" if vars.canary_pods == vars.stable_pods => vars.stable_pods.clone(),
+        "pods" => format!("{}|{}", vars.canary_pods, vars.stable_pods),
         "canary_revision" => vars.canary_revision.clone(),
         "stable_revision" => vars.stable_revision.clone(),
         "service" => vars.service.clone().ok_or_else(missing)?,
@@ -268,6 +289,42 @@ fn push_escaped(out: &mut String, c: char, quote: char) {
 /// # Errors
 /// Unknown or misplaced variables, syntax, and queries that answer a range of samples or a text.
 pub fn check(query: &str) -> Result<(), QueryError> {
+    parsed(query).map(|_| ())
+}
+
+/// Says whether a query could answer counters by pod, without asking anybody.
+///
+/// # Errors
+/// As [`check`], and a rate where a counter is to be read: what is counted twice over is no counter.
+pub fn check_series(query: &str) -> Result<(), QueryError> {
+    let expr = parsed(query)?;
+    if expr.value_type() == ValueType::Scalar {
+        return Err(QueryError::NotACounter { what: "answers one number for all pods".to_owned() });
+    }
+    match rate_in(&expr) {
+        Some(name) => Err(QueryError::NotACounter { what: format!("has {name}()") }),
+        None => Ok(()),
+    }
+}
+
+/// The first function in a query that turns counters into something else.
+fn rate_in(expr: &Expr) -> Option<&'static str> {
+    const RATES: [&str; 5] = ["rate", "irate", "increase", "delta", "idelta"];
+    match expr {
+        Expr::Call(call) => RATES
+            .into_iter()
+            .find(|name| call.func.name == *name)
+            .or_else(|| call.args.args.iter().find_map(|it| rate_in(it))),
+        Expr::Aggregate(it) => rate_in(&it.expr),
+        Expr::Unary(it) => rate_in(&it.expr),
+        Expr::Paren(it) => rate_in(&it.expr),
+        Expr::Subquery(it) => rate_in(&it.expr),
+        Expr::Binary(it) => rate_in(&it.lhs).or_else(|| rate_in(&it.rhs)),
+        _ => None,
+    }
+}
+
+fn parsed(query: &str) -> Result<Expr, QueryError> {
     let text = substitute(query, &samples())?;
     if depth(&text) > DEPTH_MAX {
         return Err(QueryError::Syntax { reason: format!("more than {DEPTH_MAX} nested brackets") });
@@ -275,7 +332,7 @@ pub fn check(query: &str) -> Result<(), QueryError> {
     let expr = parser::parse(&without_raw_strings(&text))
         .map_err(|reason| QueryError::Syntax { reason: in_words(&reason, query) })?;
     match expr.value_type() {
-        ValueType::Vector | ValueType::Scalar => Ok(()),
+        ValueType::Vector | ValueType::Scalar => Ok(expr),
         ValueType::Matrix => Err(QueryError::NotANumber {
             kind: "range of samples",
             cure: "put a function around it, for example sum(rate(…[$window]))",

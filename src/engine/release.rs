@@ -117,7 +117,8 @@ fn present_step(turn: &Turn<'_>, component: &mut ComponentStatus, name: &str) ->
         return steps.swap_remove(at);
     }
     // The schema asks for at least one phase; without any, everything at once with no bake would be the worst reading.
-    let phase = Phase { name: "pilot".into(), traffic: 1, bake_time: Span::seconds(600) };
+    let phase =
+        Phase { name: "pilot".into(), traffic: 1, bake_time: Span::seconds(600), min_bake_time: None };
     Step { index: 0, phase }
 }
 

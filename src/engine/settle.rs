@@ -5,7 +5,7 @@
 
 use jiff::Timestamp;
 
-use crate::api::{RolloutStatus, Span, Stage};
+use crate::api::{GateStatistics, RolloutStatus, Span, Stage};
 
 use super::turn::after;
 use super::world::World;
@@ -76,6 +76,19 @@ fn lasting(status: &RolloutStatus) -> RolloutStatus {
             gate.sampled_at = None;
             gate.passes = 0;
             gate.recent.clear();
+        }
+        for counted in &mut component.statistics {
+            // What was learned and shown is kept at once; what was counted can be counted again.
+            *counted = GateStatistics {
+                name: std::mem::take(&mut counted.name),
+                key: std::mem::take(&mut counted.key),
+                safe: counted.safe,
+                phi: counted.phi,
+                tolerance: counted.tolerance,
+                learned: std::mem::take(&mut counted.learned),
+                bounds: std::mem::take(&mut counted.bounds),
+                ..GateStatistics::default()
+            };
         }
     }
     status

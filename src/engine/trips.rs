@@ -44,7 +44,7 @@ fn judge(turn: &mut Turn<'_>, component: &mut ComponentStatus, part: &Part<'_>) 
     let phase = step_in_force(turn, component, &part.name)?.phase;
     let was_tripped = tripped(component);
     evidence::gather(turn, component, part, &phase);
-    let trip = evidence::trip_of(turn, component, part)?;
+    let trip = evidence::trip_of(turn, component, part, &phase)?;
     if trip.asks < OnFailure::DegradedMode && tripped(component) != was_tripped {
         turn.happen(&part.name, Reason::GateFailed, trip.why.clone());
     }

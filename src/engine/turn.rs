@@ -99,6 +99,9 @@ impl<'w> Turn<'w> {
                 heal(&mut gate.sampled_at);
                 heal(&mut gate.no_data_since);
             }
+            for counted in &mut component.statistics {
+                heal(&mut counted.counted_until);
+            }
         }
         for hook in self.status.run.iter_mut().flat_map(|run| &mut run.hooks) {
             heal(&mut hook.since);

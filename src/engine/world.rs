@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::Timestamp;
 use serde_json::Value;
 
+use super::statistics::histogram::Bucket;
 use crate::api::{RolloutActionSpec, RolloutSpec, RolloutStatus};
 
 /// One observation. Equal worlds give equal plans, byte for byte.
@@ -451,6 +452,8 @@ pub enum Answer {
         /// The time of the sample by the server's clock.
         sampled_at: Timestamp,
     },
+    /// Series, for each query of the question in its order.
+    Series(Vec<Vec<Line>>),
     /// A good answer with nothing in it.
     Empty,
     /// More than one series.
@@ -461,4 +464,24 @@ pub enum Answer {
     Warnings(String),
     /// No proper answer: refused, timed out, too large, not JSON, an error status. In words that hold no answer text.
     Failed(String),
+}
+
+/// One series of an answer.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Line {
+    /// Value of the label `pod`; empty without one.
+    pub pod: String,
+    /// Value of the label `le`: the upper bound of a bucket of a classic histogram.
+    pub upper: Option<f64>,
+    /// What was read, the oldest first. A moment at which there was nothing is not in it.
+    pub points: Vec<(Timestamp, Reading)>,
+}
+
+/// What a series says at one moment.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Reading {
+    /// A number.
+    Number(f64),
+    /// The buckets of a native histogram, sorted by their lower bounds.
+    Buckets(Vec<Bucket>),
 }

@@ -213,6 +213,7 @@ impl Metrics {
     pub fn asked(&self, answer: &Answer, took: Duration) {
         let outcome = match answer {
             Answer::Sample { .. } => "sample",
+            Answer::Series(_) => "series",
             Answer::Empty => "empty",
             Answer::ManySeries(_) => "many_series",
             Answer::WrongType(_) => "wrong_type",

@@ -163,7 +163,7 @@ fn an_edited_gate_voids_what_was_proven() {
     drive.cluster.push_image("shop-api", "app:v2");
     drive.run(at(80), |_, _| {});
     assert!(drive.working.components[0].bake.as_ref().unwrap().earned >= Span::seconds(40));
-    drive.cluster.edit_spec(|spec| spec.gates[0].threshold.max = Some(0.02));
+    drive.cluster.edit_spec(|spec| spec.gates[0].threshold.as_mut().unwrap().max = Some(0.02));
     drive.turn(&mut |_, _| true);
     assert_eq!(drive.working.components[0].bake.as_ref().unwrap().earned, Span::ZERO);
     drive.run(at(130), |cluster, _| assert_eq!(weight_of(cluster, "shop-api").0, 10));

@@ -5,12 +5,13 @@ use palier::api::{Gate, Verdict};
 use palier::engine::Answer;
 use palier::engine::gates::judge;
 
+use crate::asked;
 use crate::server::{Reply, Server, http};
 
 async fn answer_to(status: u16, content_type: &str, body: &'static str) -> Answer {
     let bytes = http(status, &format!("Content-Type: {content_type}\r\n"), body);
     let server = Server::start(move |_| Reply::Bytes(bytes.clone())).await;
-    PrometheusClient::new(server.config(10_000)).unwrap().ask("up").await
+    PrometheusClient::new(server.config(10_000)).unwrap().ask(&asked("up")).await
 }
 
 macro_rules! recorded {

@@ -8,6 +8,7 @@ use palier::adapters::prometheus::{PrometheusClient, SourceConfig};
 use palier::engine::Answer;
 use reqwest::dns::Resolve;
 
+use crate::asked;
 use crate::server::{Reply, Server, config, http, number};
 
 /// What a loaded machine may add to a deadline.
@@ -20,7 +21,7 @@ async fn fails(config: SourceConfig, words: &str) {
     let timeout = config.timeout.as_std();
     let client = PrometheusClient::new(config).unwrap();
     let start = Instant::now();
-    let answer = client.ask("up").await;
+    let answer = client.ask(&asked("up")).await;
     let took = start.elapsed();
     let Answer::Failed(reason) = answer else { panic!("{words}: {answer:?}") };
     assert!(reason.contains(words), "expected {words:?}, got {reason:?}");
@@ -126,7 +127,7 @@ async fn a_large_answer_is_not_read() {
     let server = Server::start(move |_| Reply::Bytes(good.clone())).await;
     fails(SourceConfig { max_bytes: length - 1, ..server.config(10_000) }, "larger than").await;
     let client = PrometheusClient::new(SourceConfig { max_bytes: length, ..server.config(10_000) }).unwrap();
-    assert!(matches!(client.ask("up").await, Answer::Sample { .. }));
+    assert!(matches!(client.ask(&asked("up")).await, Answer::Sample { .. }));
 }
 
 #[tokio::test]
@@ -146,7 +147,7 @@ async fn a_compressed_answer_is_not_unpacked() {
         .await;
     }
     let server = Server::start(|_| Reply::Bytes(number("1"))).await;
-    PrometheusClient::new(server.config(10_000)).unwrap().ask("up").await;
+    PrometheusClient::new(server.config(10_000)).unwrap().ask(&asked("up")).await;
     assert_eq!(server.requests()[0].headers.get("accept-encoding"), None);
 }
 
@@ -185,7 +186,7 @@ async fn a_name_is_checked_after_it_is_resolved() {
     let server = Server::start(|_| Reply::Bytes(number("1"))).await;
     let url = server.url.replace("127.0.0.1", "localhost");
     let client = PrometheusClient::new(config(&url, 10_000)).unwrap();
-    assert!(matches!(client.ask("up").await, Answer::Sample { .. }), "loopback is allowed here");
+    assert!(matches!(client.ask(&asked("up")).await, Answer::Sample { .. }), "loopback is allowed here");
     // The address alone did not tell; what it resolves to does.
     let resolver = CheckedResolver { allow_loopback: false };
     let refused = resolver.resolve("localhost".parse().unwrap()).await.err().unwrap().to_string();

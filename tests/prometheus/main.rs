@@ -8,3 +8,8 @@ mod requests;
 mod server;
 mod sources;
 mod tls;
+
+/// A question for one number.
+fn asked(query: &str) -> palier::engine::Ask {
+    palier::engine::Ask::Number(query.to_owned())
+}

@@ -3,6 +3,7 @@
 use palier::adapters::prometheus::{Auth, PrometheusClient, Secret, SourceConfig, SourceError};
 use palier::engine::Answer;
 
+use crate::asked;
 use crate::server::{Reply, Server, config, http, number};
 
 #[tokio::test]
@@ -16,7 +17,7 @@ async fn a_question_is_a_form_under_the_base_address() {
         ("/a/b/", "/a/b/api/v1/query"),
     ] {
         let config = SourceConfig { url: format!("{}{base}", server.url), ..server.config(10_000) };
-        let answer = PrometheusClient::new(config).unwrap().ask(query).await;
+        let answer = PrometheusClient::new(config).unwrap().ask(&asked(query)).await;
         assert!(matches!(answer, Answer::Sample { value: 1.0, .. }), "{answer:?}");
         let request = server.requests().pop().unwrap();
         assert_eq!((request.method.as_str(), request.path.as_str()), ("POST", path));
@@ -37,7 +38,7 @@ async fn a_server_without_post_is_asked_with_get() {
     .await;
     let client = PrometheusClient::new(server.config(10_000)).unwrap();
     for _ in 0..2 {
-        assert!(matches!(client.ask("sum(up)").await, Answer::Sample { .. }));
+        assert!(matches!(client.ask(&asked("sum(up)")).await, Answer::Sample { .. }));
     }
     let seen = server.requests();
     let methods: Vec<&str> = seen.iter().map(|request| request.method.as_str()).collect();
@@ -58,7 +59,7 @@ async fn credentials_go_into_one_header_and_nowhere_else() {
         let config = SourceConfig { auth: Some(auth), ..server.config(10_000) };
         let shown = format!("{config:?}");
         let client = PrometheusClient::new(config).unwrap();
-        let answer = client.ask("up").await;
+        let answer = client.ask(&asked("up")).await;
         assert_eq!(server.requests().pop().unwrap().headers["authorization"], header);
         for text in [shown, format!("{client:?}"), format!("{answer:?}")] {
             assert!(!text.contains("s3cr3t") && !text.contains("czNjcjN0"), "{text}");

@@ -11,6 +11,7 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
 
+use crate::asked;
 use crate::server::{config, number};
 
 const AUTHORITY: &[u8] = include_bytes!("../fixtures/prometheus/tls/ca.pem");
@@ -46,7 +47,7 @@ fn serve(host: &str, connections: usize) -> SocketAddr {
 async fn ask(url: String, ca_bundle: Option<&[u8]>) -> Answer {
     let config = SourceConfig { ca_bundle: ca_bundle.map(<[u8]>::to_vec), ..config(&url, 10_000) };
     match PrometheusClient::new(config) {
-        Ok(client) => client.ask("up").await,
+        Ok(client) => client.ask(&asked("up")).await,
         // A system without any authority trusts nobody from the start.
         Err(error) => Answer::Failed(error.to_string()),
     }

@@ -49,30 +49,41 @@ struct Full {
 /// What the body of an answer with status 200 says. Never a text out of the body.
 #[must_use]
 pub fn parse(body: &[u8]) -> Answer {
-    let Ok(envelope) = serde_json::from_slice::<Envelope>(body) else { return unreadable(body) };
-    if envelope.status != "success" {
-        let class = class_of(envelope.error_type.as_deref());
-        return Answer::Failed(format!("the server reports an error ({class})"));
-    }
-    if let Some(warnings) = envelope.warnings.filter(|warnings| !warnings.is_empty()) {
-        let (count, s) = (warnings.len(), if warnings.len() == 1 { "" } else { "s" });
-        return Answer::Warnings(format!("{count} warning{s}; ask the same query by hand to read them"));
-    }
-    if envelope.is_partial {
-        return Answer::Warnings("isPartial: some of its storage did not answer".to_owned());
-    }
-    match envelope.data.map(|data| data.result_type).as_deref() {
-        Some("vector") => match serde_json::from_slice::<Counted>(body).map(|c| c.data.result.len()) {
+    match result_type(body).as_deref() {
+        Ok("vector") => match serde_json::from_slice::<Counted>(body).map(|c| c.data.result.len()) {
             Ok(0) => Answer::Empty,
             Ok(1) => one(body),
             Ok(series) => Answer::ManySeries(series),
             Err(_) => unreadable(body),
         },
-        Some("scalar") => one(body),
-        Some("matrix") => Answer::WrongType("a range of samples (matrix)".to_owned()),
-        Some("string") => Answer::WrongType("a text (string)".to_owned()),
-        Some(_) => Answer::WrongType("an unknown type".to_owned()),
-        None => Answer::Failed("the answer has no data".to_owned()),
+        Ok("scalar") => one(body),
+        Ok("matrix") => Answer::WrongType("a range of samples (matrix)".to_owned()),
+        Ok("string") => Answer::WrongType("a text (string)".to_owned()),
+        Ok(_) => Answer::WrongType("an unknown type".to_owned()),
+        Err(answer) => answer.clone(),
+    }
+}
+
+/// The type of the result of a whole answer, as it names it.
+///
+/// # Errors
+/// The answer, if it is not whole, not good, or has warnings.
+pub fn result_type(body: &[u8]) -> Result<String, Answer> {
+    let Ok(envelope) = serde_json::from_slice::<Envelope>(body) else { return Err(unreadable(body)) };
+    if envelope.status != "success" {
+        let class = class_of(envelope.error_type.as_deref());
+        return Err(Answer::Failed(format!("the server reports an error ({class})")));
+    }
+    if let Some(warnings) = envelope.warnings.filter(|warnings| !warnings.is_empty()) {
+        let (count, s) = (warnings.len(), if warnings.len() == 1 { "" } else { "s" });
+        return Err(Answer::Warnings(format!("{count} warning{s}; ask the same query by hand to read them")));
+    }
+    if envelope.is_partial {
+        return Err(Answer::Warnings("isPartial: some of its storage did not answer".to_owned()));
+    }
+    match envelope.data {
+        Some(data) => Ok(data.result_type),
+        None => Err(Answer::Failed("the answer has no data".to_owned())),
     }
 }
 
@@ -119,7 +130,7 @@ fn sample(found: &Sample) -> Answer {
 }
 
 /// Seconds since 1970, as Prometheus writes them, to the millisecond.
-fn time_of(seconds: f64) -> Option<Timestamp> {
+pub fn time_of(seconds: f64) -> Option<Timestamp> {
     let millis = (seconds * 1_000.0).round();
     // Beyond this a float is no exact number of milliseconds, and no year that a clock shows.
     const MILLIS_MAX: f64 = 1e14;
@@ -130,7 +141,8 @@ fn time_of(seconds: f64) -> Option<Timestamp> {
     Timestamp::from_millisecond(millis as i64).ok()
 }
 
-fn unreadable(body: &[u8]) -> Answer {
+/// Why a body is no answer.
+pub fn unreadable(body: &[u8]) -> Answer {
     let first = body.iter().find(|byte| !byte.is_ascii_whitespace());
     Answer::Failed(
         match first {

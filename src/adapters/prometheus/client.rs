@@ -11,11 +11,12 @@ use tokio::time::{Instant, timeout, timeout_at};
 use url::Url;
 
 use crate::api::{PrometheusServer, Span};
-use crate::engine::Answer;
+use crate::engine::{Answer, Ask};
 
 use super::address::{self, AddressError, CheckedResolver};
 use super::answer;
 use super::secret::Auth;
+use super::series;
 use super::tls::{self, TlsError};
 
 /// All that a client is made of.
@@ -104,7 +105,7 @@ impl PrometheusClient {
         if config.timeout.is_zero() || config.max_bytes == 0 {
             return Err(SourceError::Limits);
         }
-        let path = format!("{}/api/v1/query", endpoint.path().trim_end_matches('/'));
+        let path = format!("{}/api/v1", endpoint.path().trim_end_matches('/'));
         endpoint.set_path(&path);
         let http = reqwest::Client::builder()
             .tls_backend_preconfigured(tls::config(
@@ -140,26 +141,52 @@ impl PrometheusClient {
         self.timeout
     }
 
-    /// Asks an instant query. Whatever goes wrong is an [`Answer::Failed`] in our own words.
-    pub async fn ask(&self, query: &str) -> Answer {
-        self.ask_until(query, Instant::now() + self.timeout.as_std()).await
+    /// Asks a question. Whatever goes wrong is an [`Answer::Failed`] in our own words.
+    pub async fn ask(&self, ask: &Ask) -> Answer {
+        self.ask_until(ask, Instant::now() + self.timeout.as_std()).await
     }
 
     /// The same with a deadline that began earlier.
-    pub(super) async fn ask_until(&self, query: &str, deadline: Instant) -> Answer {
-        match timeout_at(deadline, self.exchange(query)).await {
+    pub(super) async fn ask_until(&self, ask: &Ask, deadline: Instant) -> Answer {
+        match timeout_at(deadline, self.answer(ask)).await {
             Ok(Ok(answer)) => answer,
             Ok(Err(reason)) => Answer::Failed(reason),
             Err(_) => Answer::Failed(late(self.timeout)),
         }
     }
 
-    async fn exchange(&self, query: &str) -> Result<Answer, String> {
-        let mut response = self.send(query, self.get_only.load(Ordering::Relaxed)).await?;
+    async fn answer(&self, ask: &Ask) -> Result<Answer, String> {
+        let (queries, from, until, step) = match ask {
+            Ask::Number(query) => {
+                return self.exchange("query", &[("query", query)]).await.map(|body| answer::parse(&body));
+            }
+            Ask::Series { queries, from, until, step } => (queries, from, until, step),
+        };
+        let moments =
+            [seconds(from.as_millisecond()), seconds(until.as_millisecond()), seconds(step.as_millis())];
+        let mut answers = Vec::with_capacity(queries.len());
+        for query in queries {
+            let params = [
+                ("query", query.as_str()),
+                ("start", &moments[0]),
+                ("end", &moments[1]),
+                ("step", &moments[2]),
+            ];
+            match series::parse(&self.exchange("query_range", &params).await?) {
+                Ok(lines) => answers.push(lines),
+                Err(answer) => return Ok(answer),
+            }
+        }
+        Ok(Answer::Series(answers))
+    }
+
+    /// The body of a good answer of the API's `path`.
+    async fn exchange(&self, path: &str, params: &[(&str, &str)]) -> Result<Vec<u8>, String> {
+        let mut response = self.send(path, params, self.get_only.load(Ordering::Relaxed)).await?;
         if response.status() == StatusCode::METHOD_NOT_ALLOWED && !self.get_only.load(Ordering::Relaxed) {
             // Proxies that let only reads through know a read by its method.
             self.get_only.store(true, Ordering::Relaxed);
-            response = self.send(query, true).await?;
+            response = self.send(path, params, true).await?;
         }
         let status = response.status();
         if status != StatusCode::OK {
@@ -170,19 +197,19 @@ impl PrometheusClient {
         {
             return Err("the answer is compressed, which was not asked for".to_owned());
         }
-        let body = self.read(response, self.max_bytes).await?;
-        Ok(answer::parse(&body))
+        self.read(response, self.max_bytes).await
     }
 
-    async fn send(&self, query: &str, get: bool) -> Result<Response, String> {
-        let request = self.request(query, get);
+    async fn send(&self, path: &str, params: &[(&str, &str)], get: bool) -> Result<Response, String> {
+        let request = self.request(path, params, get);
         request.send().await.map_err(|error| self.in_words(&error))
     }
 
-    fn request(&self, query: &str, get: bool) -> reqwest::RequestBuilder {
-        let (url, timeout) = (self.endpoint.clone(), self.timeout.to_string());
+    fn request(&self, path: &str, params: &[(&str, &str)], get: bool) -> reqwest::RequestBuilder {
+        let (mut url, timeout) = (self.endpoint.clone(), self.timeout.to_string());
+        url.set_path(&format!("{}/{path}", url.path()));
         // The server gives up at the same time as we do.
-        let params = [("query", query), ("timeout", &timeout)];
+        let params = [params, &[("timeout", timeout.as_str())]].concat();
         let request = if get {
             self.http.request(Method::GET, url).query(&params)
         } else {
@@ -202,7 +229,11 @@ impl PrometheusClient {
             Some(Auth::Basic { username, .. }) => !username.is_empty() && !username.contains(':'),
             None => true,
         };
-        if whole && self.request("1", true).build().is_ok() { Ok(()) } else { Err(SourceError::Auth) }
+        if whole && self.request("query", &[("query", "1")], true).build().is_ok() {
+            Ok(())
+        } else {
+            Err(SourceError::Auth)
+        }
     }
 
     /// Reads a body of at most `max` bytes, whatever its length is said to be.
@@ -284,6 +315,11 @@ fn known_cause(error: &(dyn Error + 'static)) -> Option<String> {
         },
     };
     Some(words.to_owned())
+}
+
+/// A time or a length as the API reads it, from milliseconds: seconds, exactly.
+fn seconds(millis: i64) -> String {
+    format!("{}.{:03}", millis.div_euclid(1_000), millis.rem_euclid(1_000))
 }
 
 fn late(timeout: Span) -> String {

@@ -11,6 +11,7 @@ pub mod address;
 pub mod answer;
 pub mod client;
 pub mod secret;
+mod series;
 pub mod sources;
 pub mod tls;
 

@@ -11,7 +11,7 @@ use futures::future::{BoxFuture, Shared, WeakShared};
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout_at};
 
-use crate::engine::Answer;
+use crate::engine::{Answer, Ask};
 
 use super::client::{PrometheusClient, SourceConfig, SourceError};
 
@@ -40,8 +40,8 @@ struct Source {
 struct Server {
     client: PrometheusClient,
     places: Semaphore,
-    /// Questions under way, by query.
-    flights: Mutex<BTreeMap<String, WeakShared<BoxFuture<'static, Answer>>>>,
+    /// Questions under way.
+    flights: Mutex<BTreeMap<Ask, WeakShared<BoxFuture<'static, Answer>>>>,
 }
 
 impl Sources {
@@ -73,8 +73,8 @@ impl Sources {
         locked(&self.known).remove(name);
     }
 
-    /// Asks `query` of the source for a Rollout in `namespace`. The source's timeout covers the time in its queue.
-    pub async fn ask(&self, source: &str, namespace: &str, query: &str) -> Answer {
+    /// Asks the source for a Rollout in `namespace`. The source's timeout covers the time in its queue.
+    pub async fn ask(&self, source: &str, namespace: &str, ask: &Ask) -> Answer {
         let known = locked(&self.known).get(source).cloned();
         let Some(known) = known else {
             return Answer::Failed(format!(
@@ -87,7 +87,7 @@ impl Sources {
             ));
         }
         match &known.server {
-            Ok(server) => match server.flight(query) {
+            Ok(server) => match server.flight(ask) {
                 Some(flight) => flight.await,
                 None => Answer::Failed("too many questions wait for this metric server".to_owned()),
             },
@@ -101,10 +101,10 @@ impl Server {
         Server { client, places: Semaphore::new(AT_ONCE_MAX), flights: Mutex::default() }
     }
 
-    /// The question under way with this query, or a new one; `None` if too many are under way.
-    fn flight(self: &Arc<Self>, query: &str) -> Option<Flight> {
+    /// The same question under way, or a new one; `None` if too many are under way.
+    fn flight(self: &Arc<Self>, ask: &Ask) -> Option<Flight> {
         let mut flights = locked(&self.flights);
-        if let Some(joined) = flights.get(query).and_then(WeakShared::upgrade) {
+        if let Some(joined) = flights.get(ask).and_then(WeakShared::upgrade) {
             return Some(joined);
         }
         if flights.len() >= UNDER_WAY_MAX {
@@ -114,21 +114,21 @@ impl Server {
         if flights.len() >= UNDER_WAY_MAX {
             return None;
         }
-        let flight = Arc::clone(self).fly(query.to_owned()).boxed().shared();
-        flights.insert(query.to_owned(), flight.downgrade()?);
+        let flight = Arc::clone(self).fly(ask.clone()).boxed().shared();
+        flights.insert(ask.clone(), flight.downgrade()?);
         Some(flight)
     }
 
-    async fn fly(self: Arc<Self>, query: String) -> Answer {
+    async fn fly(self: Arc<Self>, ask: Ask) -> Answer {
         let deadline = Instant::now() + self.client.timeout().as_std();
         let answer = match timeout_at(deadline, self.places.acquire()).await {
-            Ok(Ok(_place)) => self.client.ask_until(&query, deadline).await,
+            Ok(Ok(_place)) => self.client.ask_until(&ask, deadline).await,
             _ => Answer::Failed(
                 "the metric server is so busy with earlier questions that this one was not asked".to_owned(),
             ),
         };
         // Before the answer is out: nobody joins it later, when it belongs to an earlier time.
-        locked(&self.flights).remove(&query);
+        locked(&self.flights).remove(&ask);
         answer
     }
 }
@@ -157,8 +157,9 @@ mod tests {
             allow_loopback: true,
         };
         let server = Arc::new(Server::new(PrometheusClient::new(config).unwrap()));
-        let first = server.flight("up").unwrap();
+        let up = Ask::Number("up".to_owned());
+        let first = server.flight(&up).unwrap();
         assert!(matches!(first.clone().await, Answer::Failed(_)));
-        assert!(first.peek().is_some() && server.flight("up").unwrap().peek().is_none());
+        assert!(first.peek().is_some() && server.flight(&up).unwrap().peek().is_none());
     }
 }

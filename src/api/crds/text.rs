@@ -1,6 +1,6 @@
 //! The written form of a definition: YAML, with whatever fits on a line on one.
 //!
-//! Indentation would be two fifths of the file otherwise, and a field that is read at one glance is easier to check.
+//! Indentation would be half of the file otherwise, and a field that is read at one glance is easier to check.
 
 use std::fmt::Write as _;
 
@@ -45,7 +45,7 @@ fn entry(out: &mut String, value: &Value, indent: usize, before: usize) {
         || value.as_array().is_some_and(|it| !it.is_empty());
     if is_nested && indent + before + 1 + line.chars().count() > LINE_MAX {
         out.push('\n');
-        block(out, value, indent + 2);
+        block(out, value, indent + 1);
     } else {
         let _ = writeln!(out, " {line}");
     }
@@ -96,6 +96,6 @@ mod tests {
             ),
             "{text}"
         );
-        assert!(text.contains("\nlist:\n  -\n    long: \"a sentence"), "{text}");
+        assert!(text.contains("\nlist:\n -\n  long: \"a sentence"), "{text}");
     }
 }

@@ -93,7 +93,7 @@ const fn value_ink(verdict: Verdict) -> Ink {
 impl<'a> Row<'a> {
     fn new(gate: &'a GateStatus, policy: Option<&Gate>, now: Timestamp) -> Self {
         let value = if gate.value.is_empty() { "–".to_owned() } else { text::clean(&gate.value) };
-        let limits = policy.map(|policy| words::limits(policy.threshold)).unwrap_or_default();
+        let limits = policy.map(words::limits).unwrap_or_default();
         let failing = match (gate.tripped, gate.consecutive_failures, policy) {
             (true, _, _) => "tripped".to_owned(),
             (false, 0, _) => String::new(),

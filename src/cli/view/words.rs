@@ -1,7 +1,8 @@
 //! The words and the inks of states, stages and verdicts.
 
 use crate::api::{
-    DegradedState, HookState, Outcome, RolloutState, RolloutStatus, Stage, SwitchState, Threshold, Verdict,
+    BucketsRule, CountersRule, DegradedState, Gate, HookState, Outcome, RolloutState, RolloutStatus, Rule,
+    Stage, SwitchState, Verdict,
 };
 use crate::engine::Reason;
 
@@ -149,13 +150,24 @@ pub fn reason_ink(reason: &str) -> Ink {
     }
 }
 
-/// Limits as people write them: `≤ 0.01`, `≥ 0.9`, `0.9 to 1.1`.
+/// The limits of a gate as people write them: `≤ 0.01`, `≥ 0.9`, `0.9 to 1.1`, `as stable`.
 #[must_use]
-pub fn limits(threshold: Threshold) -> String {
-    match (threshold.min, threshold.max) {
-        (Some(min), Some(max)) => format!("{min} to {max}"),
-        (Some(min), None) => format!("≥ {min}"),
-        (None, Some(max)) => format!("≤ {max}"),
-        (None, None) => String::new(),
+pub fn limits(gate: &Gate) -> String {
+    match gate.rule() {
+        Some(Rule::Number { limits, .. } | Rule::Counters { by: CountersRule::Share(limits), .. }) => {
+            match (limits.min, limits.max) {
+                (Some(min), Some(max)) => format!("{min} to {max}"),
+                (Some(min), None) => format!("≥ {min}"),
+                (None, Some(max)) => format!("≤ {max}"),
+                (None, None) => String::new(),
+            }
+        }
+        Some(Rule::Counters { by: CountersRule::Compare(it), .. }) => format!("≤ {} × stable", it.max_ratio),
+        Some(Rule::Counters { by: CountersRule::Budget(it), .. }) => format!("≤ {} %", it.max_spend * 100.0),
+        Some(Rule::Buckets { by: BucketsRule::Quantile(it), .. }) => {
+            format!("p{} ≤ {}", it.quantile * 100.0, it.max)
+        }
+        Some(Rule::Counters { .. } | Rule::Buckets { .. }) => "as stable".to_owned(),
+        None => String::new(),
     }
 }

@@ -1,6 +1,6 @@
 use proptest::prelude::*;
 
-use crate::api::{FailureWindow, NoDataPolicy, PrometheusQuery, Span};
+use crate::api::{FailureWindow, NoDataPolicy, OnInconclusive, PrometheusQuery, Span};
 
 use super::*;
 
@@ -13,8 +13,18 @@ fn gate(min: Option<f64>, max: Option<f64>) -> Gate {
         failure_threshold: 2,
         failure_window: None,
         min_evaluations: 2,
-        prometheus: PrometheusQuery { query: "up".to_owned(), source: "default".to_owned() },
-        threshold: Threshold { min, max },
+        prometheus: PrometheusQuery {
+            query: Some("up".to_owned()),
+            source: "default".to_owned(),
+            ..PrometheusQuery::default()
+        },
+        threshold: Some(Threshold { min, max, min_samples: None }),
+        compare: None,
+        sequential_rate: None,
+        sequential_latency: None,
+        quantile: None,
+        budget: None,
+        on_inconclusive: OnInconclusive::Hold,
         on_failure: None,
         degraded_mode: None,
         on_no_data: NoDataPolicy::default(),
@@ -234,10 +244,10 @@ fn evidence_belongs_to_everything_that_it_rests_on() {
     let base = gate(None, Some(1.0));
     let key = |gate: &Gate| evidence_key(1, "pilot", 10, "abc", at(0), gate);
     let changes: [fn(&mut Gate); 8] = [
-        |g| g.prometheus.query = "down".to_owned(),
+        |g| g.prometheus.query = Some("down".to_owned()),
         |g| g.prometheus.source = "other".to_owned(),
-        |g| g.threshold.max = Some(2.0),
-        |g| g.threshold.min = Some(0.0),
+        |g| g.threshold.as_mut().unwrap().max = Some(2.0),
+        |g| g.threshold.as_mut().unwrap().min = Some(0.0),
         |g| g.window = Span::seconds(61),
         |g| g.interval = Span::seconds(31),
         |g| g.failure_threshold = 3,
@@ -297,9 +307,10 @@ proptest! {
             let after = fold(&gate, &status, &answered(answer.clone(), second));
             let proven = match answer {
                 Answer::Sample { value, sampled_at } => {
-                    let within = gate.threshold.min.is_none_or(|min| value >= min)
-                        && gate.threshold.max.is_none_or(|max| value <= max);
-                    let limited = gate.threshold.min.is_some() || gate.threshold.max.is_some();
+                    let limits = gate.threshold.unwrap();
+                    let within = limits.min.is_none_or(|min| value >= min)
+                        && limits.max.is_none_or(|max| value <= max);
+                    let limited = limits.min.is_some() || limits.max.is_some();
                     let fresh = status.sampled_at.is_none_or(|last| sampled_at > last)
                         && sampled_at >= at(second - 300) && sampled_at <= at(second + 300);
                     value.is_finite() && within && limited && fresh

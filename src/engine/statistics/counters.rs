@@ -72,7 +72,39 @@ pub struct State {
     pods: BTreeMap<String, Last>,
 }
 
+/// What the server will not say again when the last reading is read anew: pods that were silent in it, and bad requests of
+/// series that were gone. By pod: the bad and all requests that it had counted, and whether it is its bad ones that are gone.
+pub type Missing = BTreeMap<String, (f64, f64, bool)>;
+
+/// As many missing pods are remembered; with so many, one that comes back cannot be told from a new one.
+pub const MISSING_MAX: usize = 24;
+
 impl State {
+    /// The state after `reading`, read anew from the server, with what it does not tell.
+    #[must_use]
+    pub fn resumed(reading: &Reading, missing: &Missing) -> Self {
+        let start = Self { first_at: None, counted_until: None, pods: BTreeMap::new() };
+        let (mut state, _) = step(&start, reading);
+        for (pod, (bad, total, lost)) in missing {
+            match state.pods.get_mut(pod) {
+                Some(last) if *lost && last.bad == 0.0 => (last.bad, last.lost) = (*bad, true),
+                Some(_) => {}
+                None => {
+                    state.pods.insert(pod.clone(), Last { bad: *bad, total: *total, lost: *lost });
+                }
+            }
+        }
+        state
+    }
+
+    /// What `reading`, the last that was counted, does not tell of this state.
+    #[must_use]
+    pub fn missing(&self, reading: &Reading) -> Missing {
+        let speaks = |pod: &String| reading.pods.iter().any(|it| it.pod == *pod && whole(it.total).is_some());
+        let silent = self.pods.iter().filter(|(pod, last)| last.lost || !speaks(pod));
+        silent.take(MISSING_MAX).map(|(pod, last)| (pod.clone(), (last.bad, last.total, last.lost))).collect()
+    }
+
     /// The end of the last block that was counted.
     #[must_use]
     pub fn counted_until(&self) -> Option<Timestamp> {

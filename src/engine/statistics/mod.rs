@@ -35,6 +35,7 @@ pub mod safety;
 pub mod schedule;
 pub mod special;
 pub mod threshold;
+pub mod trial;
 pub mod windows;
 
 pub use block::{Arm, Block};

@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 use crate::api::Verdict;
 
 use super::accrued::Accrued;
-use super::{Block, Mixture, Starts};
+use super::{Arm, Block, Mixture, Starts, one_arm};
 
 /// The alternatives, as multiples of the tolerance ρ0.
 pub const RATIOS: [f64; 8] = [1.25, 1.6, 2.0, 3.0, 5.0, 10.0, 30.0, 1000.0];
@@ -81,6 +81,20 @@ pub fn step(state: &State, settings: &Settings, block: &Block) -> State {
     State {
         evidence: state.evidence.step(weight, gain),
         accrued: state.accrued.plus(block),
+        blocks: state.blocks.saturating_add(1),
+    }
+}
+
+/// The state after a block in which stable had no traffic, as at 100 %: the canary alone against `limit`, a share above 0 and
+/// below 1 that the caller fixed before the block. Going on with another hypothesis is allowed: each block's factor has an
+/// expectation of at most 1 under its own.
+#[must_use]
+pub fn step_alone(state: &State, settings: &Settings, canary: Arm, limit: f64) -> State {
+    let weight = settings.starts.weight(state.blocks);
+    let gain = |k: usize| one_arm::gain(canary, limit, RATIOS[k]) / settings.phi;
+    State {
+        evidence: state.evidence.step(weight, gain),
+        accrued: state.accrued.clone(),
         blocks: state.blocks.saturating_add(1),
     }
 }

@@ -13,7 +13,7 @@ pub const CATCH_UP_MAX: usize = 240;
 pub struct Schedule {
     /// Where the first block begins: once the canary has warmed up.
     pub begins_at: Timestamp,
-    /// The length of a block; at least one second.
+    /// The length of a block; at least a millisecond.
     pub block: SignedDuration,
     /// How long after its end a block can be read: the server must have scraped by then.
     pub lag: SignedDuration,
@@ -46,6 +46,25 @@ impl Schedule {
         due
     }
 
+    /// All blocks that can be read at `now` after `last`, in one stretch: its end, and how many blocks are counted as one so
+    /// that there are at most [`CATCH_UP_MAX`] of them. `None` if there is none.
+    #[must_use]
+    pub fn stretch(&self, last: Timestamp, now: Timestamp) -> Option<(Timestamp, i64)> {
+        let length = self.length()?;
+        let readable = now.checked_sub(self.lag).ok()?.duration_since(self.begins_at);
+        let ends = i64::try_from(readable.as_millis()).ok()?.div_euclid(length);
+        let until =
+            self.begins_at.checked_add(SignedDuration::from_millis(ends.checked_mul(length)?)).ok()?;
+        let blocks = i64::try_from(until.duration_since(last).as_millis()).ok()? / length;
+        let most = i64::try_from(CATCH_UP_MAX).ok()?;
+        (blocks > 0).then(|| (until, (blocks + most - 1) / most))
+    }
+
+    /// A block in milliseconds.
+    fn length(&self) -> Option<i64> {
+        i64::try_from(self.block.as_millis()).ok().map(|length| length.max(1))
+    }
+
     /// When the next block can be read.
     #[must_use]
     pub fn next_read(&self, counted_until: Option<Timestamp>) -> Option<Timestamp> {
@@ -58,7 +77,7 @@ impl Schedule {
         if moment < self.begins_at {
             return Some(self.begins_at);
         }
-        let length = i64::try_from(self.block.as_millis()).ok()?.max(1000);
+        let length = self.length()?;
         let passed = i64::try_from(moment.duration_since(self.begins_at).as_millis()).ok()?;
         let end = (passed / length).checked_add(1)?.checked_mul(length)?;
         self.begins_at.checked_add(SignedDuration::from_millis(end)).ok()
