@@ -35,7 +35,7 @@ pub(super) fn size(
     }
     let Some(until) = bake.counted_until else { return 0 };
     // It is earned at this time if all goes well.
-    let earned_at = after(until, evidence::remaining(bake, phase));
+    let earned_at = after(until, evidence::remaining(component, bake, phase));
     let window = AHEAD_MAX.min(Span::millis(phase.bake_time.as_millis() / 2));
     let left = between(turn.now, earned_at);
     if left > window {

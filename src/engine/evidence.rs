@@ -92,7 +92,7 @@ fn align(turn: &Turn<'_>, component: &mut ComponentStatus, part: &Part<'_>, phas
 pub(super) fn gather(turn: &mut Turn<'_>, component: &mut ComponentStatus, part: &Part<'_>, phase: &Phase) {
     align(turn, component, part, phase);
     let Some(bake) = component.bake.clone() else { return };
-    let finish_at = bake.counted_until.map(|until| after(until, remaining(&bake, phase)));
+    let finish_at = bake.counted_until.map(|until| after(until, remaining(component, &bake, phase)));
     let has_stepped_back = component.step_backs > 0 && came_down(turn, part);
     for gate in gates_of(turn, part) {
         let Some(at) = component.gates.iter().position(|status| status.name == gate.name) else { continue };
@@ -256,7 +256,7 @@ pub(super) fn trip_of(
 ) -> Option<Trip> {
     let mut strongest: Option<Trip> = None;
     let is_over = component.stage == Stage::Baking
-        && component.bake.as_ref().is_some_and(|bake| remaining(bake, phase).is_zero());
+        && component.bake.as_ref().is_some_and(|bake| remaining(component, bake, phase).is_zero());
     for gate in gates_of(turn, part) {
         let Some(status) = component.gates.iter().find(|status| status.name == gate.name) else { continue };
         let trip = if status.tripped {
@@ -315,6 +315,7 @@ pub(super) fn count(
     let gates: Vec<Judge<'_>> = gates_of(turn, part).into_iter().filter(|gate| !gate.is_mute()).collect();
     let is_counting = in_force && !turn.is_paused();
     let clean_until = if is_counting { clean_until(&gates, &component.gates, turn.now) } else { None };
+    let time = bake_time(component, phase);
     let Some(bake) = component.bake.as_mut() else { return };
     let step_max = match gates.iter().map(|gate| gate.interval).max() {
         Some(interval) => Span::millis(interval.as_millis() * 2 + SLACK.as_millis()),
@@ -331,7 +332,7 @@ pub(super) fn count(
         }
     };
     if gates.is_empty() && is_counting {
-        let rest = remaining(bake, phase);
+        let rest = Span::millis(time.as_millis() - bake.earned.as_millis());
         if !rest.is_zero() {
             turn.wake_after(rest.min(Span::millis(step_max.as_millis() / 2)));
         }
@@ -345,7 +346,7 @@ fn is_clean(gate: &Gate, status: &GateStatus) -> bool {
 }
 
 /// Whether a test has counted requests of the phase, and shown neither harm nor safety.
-fn is_undecided(gate: &Gate, status: &GateStatus) -> bool {
+pub(super) fn is_undecided(gate: &Gate, status: &GateStatus) -> bool {
     Counting::is_test(gate) && status.verdict == Verdict::Wait && status.passes > 0
 }
 
@@ -380,7 +381,9 @@ pub(super) fn is_earned(
         };
         status.is_some_and(|s| is_enough(s) && !s.tripped && s.passes >= gate.min_evaluations)
     };
-    bake.counted_until.is_some() && remaining(bake, phase).is_zero() && gates.into_iter().all(has_passed)
+    bake.counted_until.is_some()
+        && remaining(component, bake, phase).is_zero()
+        && gates.into_iter().all(has_passed)
 }
 
 /// Whether nothing speaks against the next raise now: time passes between the end of a bake and the raise, and what the
@@ -418,8 +421,18 @@ pub(super) fn in_words(gates: &[GateStatus]) -> String {
 }
 
 /// Bake time that is still to be earned.
-pub(super) fn remaining(bake: &BakeStatus, phase: &Phase) -> Span {
-    Span::millis(phase.bake_time.as_millis() - bake.earned.as_millis())
+pub(super) fn remaining(component: &ComponentStatus, bake: &BakeStatus, phase: &Phase) -> Span {
+    Span::millis(bake_time(component, phase).as_millis() - bake.earned.as_millis())
+}
+
+/// How long the phase bakes: shorter, if it may be, once every test has shown the canary to be safe.
+fn bake_time(component: &ComponentStatus, phase: &Phase) -> Span {
+    let tests = || component.statistics.iter().filter(|counted| counted.limit > 0.0);
+    let is_safe = tests().count() > 0 && tests().all(|counted| counted.safe);
+    match phase.min_bake_time {
+        Some(least) if is_safe => least.min(phase.bake_time),
+        _ => phase.bake_time,
+    }
 }
 
 /// The names of gates that keep the bake from going on, for people.

@@ -4,7 +4,9 @@ use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
 use crate::api::conditions::{HEALTHY, PROGRESSING, READY, RECONCILING, ROLLED_BACK, STALLED};
-use crate::api::{ComponentStatus, NextAction, Outcome, Phase, RolloutState, RunIntent, Stage, Verdict};
+use crate::api::{
+    ComponentStatus, NextAction, OnInconclusive, Outcome, Phase, RolloutState, RunIntent, Stage, Verdict,
+};
 
 use super::judges::{Judge, judges};
 use super::turn::{Turn, after, clip, goes_forward, takes_part};
@@ -83,7 +85,22 @@ fn is_held(turn: &Turn<'_>, component: &ComponentStatus) -> bool {
         let is_mute = judge_of(turn, component, &gate.name).is_some_and(|judge| judge.is_mute());
         !is_mute && (gate.tripped || matches!(gate.verdict, Verdict::Fail | Verdict::NoData | Verdict::Error))
     };
-    component.gates.iter().any(holds)
+    component.gates.iter().any(holds) || lacks_proof(turn, component).is_some()
+}
+
+/// The test that keeps a phase from ending whose time is over: it has shown neither harm nor safety.
+fn lacks_proof<'c>(turn: &Turn<'_>, component: &'c ComponentStatus) -> Option<&'c crate::api::GateStatus> {
+    let (_, phase) = phase_of(turn, component).filter(|_| component.stage == Stage::Baking)?;
+    let bake = component.bake.as_ref()?;
+    let is_over = evidence::remaining(component, bake, phase).is_zero();
+    let lacks = |gate: &&crate::api::GateStatus| {
+        judge_of(turn, component, &gate.name).is_some_and(|judge| {
+            !judge.is_mute()
+                && judge.on_inconclusive == OnInconclusive::Hold
+                && evidence::is_undecided(&judge, gate)
+        })
+    };
+    component.gates.iter().find(lacks).filter(|_| is_over)
 }
 
 fn judge_of<'w>(turn: &Turn<'w>, component: &ComponentStatus, name: &str) -> Option<Judge<'w>> {
@@ -156,7 +173,13 @@ fn held_because(turn: &Turn<'_>, component: &ComponentStatus) -> Option<String> 
     let is_bad = |gate: &&crate::api::GateStatus| {
         gate.tripped || !matches!(gate.verdict, Verdict::Pass | Verdict::Wait)
     };
-    let gate = component.gates.iter().find(is_bad)?;
+    let Some(gate) = component.gates.iter().find(is_bad) else {
+        let gate = lacks_proof(turn, component)?;
+        return Some(format!(
+            "{}: the time of the phase is over and the gate {} has shown neither harm nor safety; it goes on counting",
+            component.name, gate.name
+        ));
+    };
     let what = match gate.verdict {
         Verdict::NoData => "has no data",
         Verdict::Error => "cannot be asked",
@@ -249,7 +272,7 @@ fn after_bake(turn: &Turn<'_>, component: &ComponentStatus) -> Option<(String, O
     };
     let bake = component.bake.as_ref()?;
     // From when on time counts plus what is left of it: a fixed moment as long as every evaluation passes.
-    let at = bake.counted_until.map(|until| after(until, evidence::remaining(bake, phase)));
+    let at = bake.counted_until.map(|until| after(until, evidence::remaining(component, bake, phase)));
     Some((what, at))
 }
 

@@ -4,6 +4,7 @@
 mod examples_actions;
 mod examples_cluster;
 mod examples_config;
+mod examples_counting;
 mod examples_degraded;
 mod examples_faults;
 mod examples_gates;
@@ -21,3 +22,4 @@ mod properties_parts;
 mod seeds;
 mod small_world;
 mod switches;
+mod traffic;
