@@ -12,7 +12,7 @@ use jiff::Timestamp;
 use kube::Client;
 use tokio::net::{TcpListener, TcpStream};
 
-use super::pods::{Pod, Pods, tag};
+use super::pods::{Pod, Pods, TAIL, tag};
 use super::serve::{self, Answer, Cut};
 use super::tally;
 
@@ -116,6 +116,9 @@ async fn play(stream: TcpStream, pod: Arc<Pod>) {
 async fn act(pod: Arc<Pod>, request: Request<Incoming>) -> Result<Answer, Cut> {
     let begun = Instant::now();
     let behaviour = pod.behaviour;
+    if behaviour.tail > 0 && pod.dice() * 100.0 < f64::from(behaviour.tail) {
+        tokio::time::sleep(TAIL).await;
+    }
     if !behaviour.delay.is_zero() {
         tokio::time::sleep(behaviour.delay.mul_f64(0.8 + 0.4 * pod.dice())).await;
     }

@@ -15,13 +15,18 @@ use tokio::sync::watch;
 
 use super::tally::Tally;
 
-/// What an image's tag asks for: `v1`, `v2-err20`, `v3-slow400`, `v4-err5-slow100`.
+/// How much longer the answers of a tail take.
+pub const TAIL: Duration = Duration::from_millis(300);
+
+/// What an image's tag asks for: `v1`, `v2-err20`, `v3-slow400`, `v4-err5-slow100`, `v5-tail3`.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Behaviour {
     /// Percentage of answers that are 500.
     pub errors: u8,
     /// Time to answer, ± 20 %.
     pub delay: Duration,
+    /// Percentage of answers that take [`TAIL`] longer.
+    pub tail: u8,
     /// The pod runs and never becomes ready.
     pub never_ready: bool,
     /// The pod stops being ready, and answering, after a while.
@@ -38,6 +43,7 @@ impl Behaviour {
             match word.trim_end_matches(|letter: char| letter.is_ascii_digit()) {
                 "err" => behaviour.errors = u8::try_from(number.min(100)).unwrap_or(100),
                 "slow" => behaviour.delay = Duration::from_millis(number),
+                "tail" => behaviour.tail = u8::try_from(number.min(100)).unwrap_or(100),
                 "neverready" => behaviour.never_ready = true,
                 "crash" => behaviour.crashes = true,
                 _ => {}

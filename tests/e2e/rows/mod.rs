@@ -2,6 +2,7 @@
 
 mod answers;
 mod config;
+mod counting;
 mod degraded;
 mod forms;
 mod gitops;
@@ -28,12 +29,16 @@ use crate::world::Crew::{Own, Shared};
 pub fn with_the_shared_pair() -> Vec<Scenario> {
     vec![
         scenario!(Shared, rollbacks::row02_errors_go_back_twenty_times),
+        scenario!(Shared, counting::counting1_the_same_again_twenty_times),
         scenario!(Shared, parts::parts1_a_chain_reaches_everyone),
         scenario!(Shared, parts_back::parts3_all_go_back_the_last_first),
         scenario!(Shared, parts::parts2_the_third_fails_at_half),
         scenario!(Shared, parts_back::parts5_two_steps_back_then_out),
         scenario!(Shared, parts_room::parts7_extra_pods_stay_in_their_room),
         scenario!(Shared, degraded::degraded_entered_left_entered_again_given_up),
+        scenario!(Shared, counting::counting2_three_times_the_errors_are_found),
+        scenario!(Shared, counting::counting3_a_slow_tail_is_found),
+        scenario!(Shared, counting::counting4_what_an_outage_hid_is_counted_later),
         scenario!(Shared, releases::row01_good_image_reaches_everyone),
         scenario!(Shared, refusals::row12_bad_manifests_are_refused),
         scenario!(Shared, sizes::row07_scaled_at_each_phase),
@@ -77,6 +82,7 @@ pub fn with_the_shared_pair() -> Vec<Scenario> {
 pub fn with_controllers_of_their_own() -> Vec<Scenario> {
     vec![
         scenario!(Own(1), parts_back::parts3_killed_at_each_write_of_the_way_back),
+        scenario!(Own(1), counting::counting5_prometheus_is_restarted),
         scenario!(Own(0), rights::row11_each_rule_is_needed),
         scenario!(Own(1), gitops::row10_applied_by_the_server),
         scenario!(Own(1), gitops::row10_applied_by_the_client),

@@ -1,0 +1,207 @@
+//! Gates that count requests, with a real Prometheus and real traffic: what they let pass, what they find, and what a restart of
+//! the metric server costs them.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, ensure};
+use futures::future::try_join_all;
+use palier::api::{GateStatistics, Outcome, RolloutStatus};
+use serde_json::json;
+
+use crate::lab::Mood;
+use crate::world::phases::{IN_A_MOMENT, between, nobody_was_lost};
+use crate::world::{Gate, Given, Scene, Shop};
+
+/// Requests of visitors a second.
+const RATE: u32 = 50;
+/// Shops side by side that release the same again, and how often each does.
+const SHOPS: usize = 10;
+const AGAIN: i64 = 2;
+const RATE_OF_MANY: u32 = 10;
+
+/// A gate that compares bad requests with stable's.
+fn errors() -> Gate {
+    let query = |code: &str| {
+        format!("sum by (pod) (http_requests_total{{namespace=\"$namespace\",pod=~\"$pods\"{code}}})")
+    };
+    Gate(json!({
+        "name": "errors", "interval": "2s", "window": "10s",
+        "prometheus": {"bad": query(",code=~\"5..\""), "total": query("")},
+        "onInconclusive": "Promote",
+    }))
+}
+
+/// A gate that compares slow requests with stable's.
+fn latency() -> Gate {
+    let query =
+        "sum by (pod, le) (http_request_duration_seconds_bucket{namespace=\"$namespace\",pod=~\"$pods\"})";
+    Gate(json!({
+        "name": "latency", "interval": "2s", "window": "10s",
+        "prometheus": {"buckets": query}, "sequentialLatency": {"bounds": [0.25]},
+        "onInconclusive": "Promote",
+    }))
+}
+
+fn phases(bake: &str) -> [(&str, u32, &str); 2] {
+    [("half", 50, bake), ("everyone", 100, "4s")]
+}
+
+/// What a gate counts, as the status says.
+fn counted<'s>(status: &'s RolloutStatus, gate: &str) -> Option<&'s GateStatistics> {
+    status.components.first()?.statistics.iter().find(|it| it.name == gate)
+}
+
+/// What a gate had counted at most in the run, of all statuses that were seen.
+fn last_counted(scene: &Scene, shop: &Shop, gate: &str) -> Result<GateStatistics> {
+    let seen = scene.record.rollouts.of(&shop.name);
+    let all = seen.iter().filter_map(|sight| counted(sight.object.status.as_ref()?, gate).cloned());
+    all.max_by_key(|it| it.counted_until).with_context(|| format!("the gate {gate} never counted"))
+}
+
+pub async fn counting1_the_same_again_twenty_times(scene: Arc<Scene>) -> Result<()> {
+    // Given ten shops of which 4 % of the requests go badly, and visitors
+    let gate = errors().with("interval", json!("15s")).with("window", json!("30s"));
+    let names: Vec<String> = (0..SHOPS).map(|shop| format!("same-{shop}")).collect();
+    let given = |name: &String| {
+        let given =
+            Given::shop("v1-err4").called(name).phases(&[("half", 50, "45s"), ("everyone", 100, "15s")]);
+        scene.given(given.judged_by(gate.clone()).replicas(2))
+    };
+    let shops = try_join_all(names.iter().map(given)).await?;
+    let visitors = shops.iter().map(|shop| shop.visitors(RATE_OF_MANY)).collect::<Result<Vec<_>>>()?;
+
+    // When each releases a version that is no worse, twice
+    let release = async |shop: &Shop| -> Result<()> {
+        for run in 1..=AGAIN {
+            shop.push(&format!("v{}-err4", run + 1)).await?;
+            shop.until_ended_within(run, Outcome::Completed, Duration::from_secs(240)).await?;
+        }
+        Ok(())
+    };
+    try_join_all(shops.iter().map(release)).await?;
+
+    // Then none was rolled back, and no request was lost
+    scene.measured("releases of the same, rolled back", &format!("0 of {}", SHOPS as i64 * AGAIN), "0");
+    for load in visitors {
+        nobody_was_lost(&scene, &load.stop().await)?;
+    }
+    Ok(())
+}
+
+pub async fn counting2_three_times_the_errors_are_found(scene: Arc<Scene>) -> Result<()> {
+    let given = Given::shop("v1-err3").phases(&phases("60s")).judged_by(errors());
+    goes_back(&scene, given, "v2-err9", "errors").await
+}
+
+pub async fn counting3_a_slow_tail_is_found(scene: Arc<Scene>) -> Result<()> {
+    // 3 % of the answers take 0.3 s longer: the 95th percentile does not see it.
+    let given = Given::shop("v1").phases(&phases("60s")).judged_by(Gate::p95()).judged_by(latency());
+    goes_back(&scene, given, "v2-tail3", "latency").await
+}
+
+/// A version that is worse than stable is found by `gate`, and goes back.
+async fn goes_back(scene: &Arc<Scene>, given: Given, tag: &str, gate: &str) -> Result<()> {
+    let shop = scene.given(given).await?;
+    let visitors = shop.visitors(RATE)?;
+    shop.push(tag).await?;
+    let begun = shop.until_baking(1, 50).await?;
+    let started_at = begun.components[0].bake.as_ref().context("no bake")?.started_at;
+    let ended = shop.until_ended_within(1, Outcome::RolledBack, Duration::from_secs(120)).await?;
+    let run = ended.run.context("no run")?;
+    ensure!(
+        run.reason.contains(&format!("gate {gate} failed: harm is shown")),
+        "another reason: {}",
+        run.reason
+    );
+    let shown = last_counted(scene, &shop, gate)?;
+    let took = between(started_at, run.ended_at.context("no end")?);
+    scene.measured(
+        &format!("{tag}: found by {gate}"),
+        &format!(
+            "after {:.0} s and {:.0} bad of {:.0} requests (stable {:.0} of {:.0})",
+            took.as_secs_f64(),
+            shown.canary_bad,
+            shown.canary_total,
+            shown.stable_bad,
+            shown.stable_total
+        ),
+        "within the phase",
+    );
+    nobody_was_lost(scene, &visitors.stop().await)
+}
+
+pub async fn counting4_what_an_outage_hid_is_counted_later(scene: Arc<Scene>) -> Result<()> {
+    // Given two gates with the same queries, one of which asks a metric server that is away for a while
+    scene.moody_source().await?;
+    let other = errors().of_source(&scene.namespace).with("name", json!("moody"));
+    let given = Given::shop("v1-err4").phases(&phases("24s")).judged_by(errors()).judged_by(other);
+    let shop = scene.given(given).await?;
+    let visitors = shop.visitors(RATE)?;
+    shop.push("v2-err4").await?;
+    let both = |status: &RolloutStatus| ["errors", "moody"].map(|gate| counted(status, gate).cloned());
+    shop.until("both count", IN_A_MOMENT, |status| {
+        both(status).iter().all(|it| it.as_ref().is_some_and(|it| !it.learned.is_empty()))
+    })
+    .await?;
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    scene.lab().moods().set(&scene.namespace, Mood::Closed);
+    tokio::time::sleep(Duration::from_secs(9)).await;
+    scene.lab().moods().set(&scene.namespace, Mood::Truthful);
+    shop.until_ended_within(1, Outcome::Completed, Duration::from_secs(120)).await?;
+
+    // Then both have counted the same requests, to one block
+    let [plain, moody] = ["errors", "moody"].map(|gate| last_counted(&scene, &shop, gate));
+    same_counts(&scene, &plain?, &moody?)?;
+    nobody_was_lost(&scene, &visitors.stop().await)
+}
+
+/// Two gates that asked the same have counted the same, but for one block of two seconds.
+fn same_counts(scene: &Scene, a: &GateStatistics, b: &GateStatistics) -> Result<()> {
+    let block = f64::from(RATE) * 2.0 + 20.0;
+    let (ends, apart) = (
+        [a, b].map(|it| it.counted_until.map(|at| at.to_string()).unwrap_or_default()),
+        (a.canary_total + a.stable_total - b.canary_total - b.stable_total).abs(),
+    );
+    scene.measured(
+        "requests counted with and without an outage",
+        &format!("{:.0} and {:.0}", b.canary_total + b.stable_total, a.canary_total + a.stable_total),
+        "one block apart at most",
+    );
+    ensure!(apart <= block, "{apart} requests apart, until {ends:?}:\n{a:?}\n{b:?}");
+    Ok(())
+}
+
+pub async fn counting5_prometheus_is_restarted(scene: Arc<Scene>) -> Result<()> {
+    // Given a version that is no worse, half of whose bake is over
+    let shop = scene.given(Given::shop("v1-err4").phases(&phases("20s")).judged_by(errors())).await?;
+    let visitors = shop.visitors(RATE)?;
+    shop.push("v2-err4").await?;
+    let begun = shop.until_baking(1, 50).await?.components[0].bake.clone().context("no bake")?.started_at;
+    tokio::time::sleep(Duration::from_secs(8)).await;
+
+    // When Prometheus is killed and started again with its data
+    scene.lab().stop("prometheus")?;
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    scene.lab().restart_prometheus()?;
+
+    // Then the release goes on, and as many requests are counted as visitors sent
+    shop.until_ended_within(1, Outcome::Completed, Duration::from_secs(120)).await?;
+    let known = last_counted(&scene, &shop, "errors")?;
+    let until = known.counted_until.context("nothing counted")?;
+    let report = visitors.stop().await;
+    let sent = report.between(begun, until).total() as f64;
+    let all = known.canary_total + known.stable_total;
+    scene.measured(
+        "requests counted over a restart of Prometheus",
+        &format!("{all:.0} of {sent:.0}"),
+        "one block",
+    );
+    // Between the phases nothing is counted, and Prometheus looks once a second.
+    let between_phases = f64::from(RATE) * 6.0;
+    ensure!(
+        all <= sent + f64::from(RATE) * 2.0 && all >= sent - f64::from(RATE) * 2.0 - between_phases,
+        "{all} of {sent} requests were counted"
+    );
+    nobody_was_lost(&scene, &report)
+}
