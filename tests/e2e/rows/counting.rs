@@ -95,8 +95,8 @@ pub async fn counting2_three_times_the_errors_are_found(scene: Arc<Scene>) -> Re
 }
 
 pub async fn counting3_a_slow_tail_is_found(scene: Arc<Scene>) -> Result<()> {
-    // 3 % of the answers take 0.3 s longer: the 95th percentile does not see it.
-    let given = Given::shop("v1").phases(&phases("60s")).judged_by(Gate::p95()).judged_by(latency());
+    // 3 % of the answers take 0.3 s longer: the 95th percentile is that of stable.
+    let given = Given::shop("v1").phases(&phases("60s")).judged_by(latency());
     goes_back(&scene, given, "v2-tail3", "latency").await
 }
 
