@@ -11,6 +11,7 @@ mod leaders;
 mod letting_go;
 mod parts;
 mod parts_back;
+mod parts_restore;
 mod parts_room;
 mod refusals;
 mod releases;
@@ -76,6 +77,7 @@ pub fn with_the_shared_pair() -> Vec<Scenario> {
 /// They are played after the others, when the cluster-wide chart is gone.
 pub fn with_controllers_of_their_own() -> Vec<Scenario> {
     vec![
+        scenario!(Own(0), parts_restore::parts3_all_back_and_restored_once),
         scenario!(Own(1), parts_back::parts3_killed_at_each_write_of_the_way_back),
         scenario!(Own(0), rights::row11_each_rule_is_needed),
         scenario!(Own(1), gitops::row10_applied_by_the_server),

@@ -14,6 +14,7 @@ pub mod figures;
 pub mod given;
 pub mod history;
 pub mod install;
+pub mod killing;
 pub mod phases;
 pub mod scene;
 pub mod shop;
