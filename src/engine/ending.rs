@@ -20,8 +20,13 @@ pub(super) fn end(turn: &mut Turn<'_>) {
     if let Hooked::Under(_) = hooks::run_at(turn, HookPoint::AfterRun, "", "") {
         return;
     }
+    // The mark below is never stored by itself: beside other news it would be, and outlive a crash before the record is written.
+    let has_news = turn.has_news();
     let Some(run) = turn.run_on() else { return };
     let outcome = run.ends_as.unwrap_or(Outcome::RolledBack);
+    if !run.recorded && has_news {
+        return turn.wake(now);
+    }
     if !run.recorded {
         run.recorded = true;
         return record(turn, outcome);
