@@ -17,6 +17,7 @@ pub mod decide;
 mod degraded;
 mod ending;
 mod evidence;
+mod fellows;
 pub mod gates;
 mod hooks;
 mod judges;

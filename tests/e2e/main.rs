@@ -109,6 +109,8 @@ fn run(arguments: &Arguments, lab: Lab) -> ExitCode {
     let mut conclusions = play_all(arguments, &world, rows::with_the_shared_pair());
     let left = world.lab.block_on(world.leave_cluster_wide());
     conclusions.extend(play_all(arguments, &world, rows::with_controllers_of_their_own()));
+    let one_by_one = Arguments { test_threads: Some(1), ..arguments.clone() };
+    conclusions.extend(play_all(&one_by_one, &world, rows::alone()));
     let report = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/e2e/report.md");
     let written = world.figures.write(&report);
     println!("{}", world.figures.table());
@@ -127,6 +129,7 @@ fn main() -> ExitCode {
     arguments.test_threads.get_or_insert(SIDE_BY_SIDE);
     if arguments.list {
         let all = rows::with_the_shared_pair().into_iter().chain(rows::with_controllers_of_their_own());
+        let all = all.chain(rows::alone());
         let listed = all.map(|scenario| Trial::test(scenario.name, || Ok(())));
         return libtest_mimic::run(&arguments, listed.collect()).exit_code();
     }

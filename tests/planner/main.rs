@@ -6,6 +6,7 @@ mod examples_cluster;
 mod examples_config;
 mod examples_degraded;
 mod examples_faults;
+mod examples_fellows;
 mod examples_gates;
 mod examples_hooks;
 mod examples_parts;

@@ -16,6 +16,7 @@ mod parts_room;
 mod refusals;
 mod releases;
 mod rights;
+mod rights_asked;
 mod rollbacks;
 mod sizes;
 mod templates;
@@ -80,6 +81,7 @@ pub fn with_controllers_of_their_own() -> Vec<Scenario> {
         scenario!(Own(0), parts_restore::parts3_all_back_and_restored_once),
         scenario!(Own(1), parts_back::parts3_killed_at_each_write_of_the_way_back),
         scenario!(Own(0), rights::row11_each_rule_is_needed),
+        scenario!(Own(0), rights_asked::row11_each_right_of_hooks_and_switches),
         scenario!(Own(1), gitops::row10_applied_by_the_server),
         scenario!(Own(1), gitops::row10_applied_by_the_client),
         scenario!(Own(1), kills::row09_killed_at_each_stage_of_a_release),
@@ -89,5 +91,13 @@ pub fn with_controllers_of_their_own() -> Vec<Scenario> {
         scenario!(Own(1), forms::row13_one_namespace_alone),
         scenario!(Own(0), hooks::row14_killed_between_attempt_and_job),
         scenario!(Own(0), hooks::row14_killed_while_it_restores),
+    ]
+}
+
+/// Scenarios with a controller of the whole cluster that is not the shared pair: they are played last, each alone.
+pub fn alone() -> Vec<Scenario> {
+    vec![
+        scenario!(Own(0), rights_asked::row11_each_right_on_config_maps),
+        scenario!(Own(0), rights_asked::row11_each_right_on_secrets_and_of_the_cluster),
     ]
 }

@@ -75,10 +75,14 @@ pub async fn one_namespace(lab: &Lab, namespace: &str, settings: &[&str]) -> Res
 
 /// Takes away everything of the cluster-wide chart but its kinds.
 pub fn remove_but_kinds(lab: &Lab) -> Result<()> {
-    let objects = render(lab, HOME, &CLUSTER_WIDE)?;
+    remove_but_kinds_of(lab, "chart", render(lab, HOME, &CLUSTER_WIDE)?)
+}
+
+/// The same of a chart that was rendered otherwise.
+pub fn remove_but_kinds_of(lab: &Lab, name: &str, objects: Vec<Value>) -> Result<()> {
     let rest: Vec<Value> =
         objects.into_iter().filter(|object| object["kind"] != "CustomResourceDefinition").collect();
-    let path = lab.dir().join("chart-without-kinds.json");
+    let path = lab.dir().join(format!("{name}-without-kinds.json"));
     std::fs::write(&path, json!({"apiVersion": "v1", "kind": "List", "items": rest}).to_string())?;
     lab.kubectl(&["delete", "--ignore-not-found", "--wait=false", "-f", &path.to_string_lossy()]).map(drop)
 }

@@ -16,6 +16,7 @@ pub mod history;
 pub mod install;
 pub mod killing;
 pub mod phases;
+pub mod rights;
 pub mod scene;
 pub mod shop;
 pub mod trail;
