@@ -16,6 +16,7 @@ mod monitors;
 mod monitors_parts;
 mod parts;
 mod properties;
+mod properties_config;
 mod properties_degraded;
 mod properties_hooks;
 mod properties_parts;

@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use crate::lab::{Lab, eventually};
 use crate::world::controllers::Controller;
 use crate::world::given::{Workload, image};
-use crate::world::rights::{Refusals, Right, all_are_needed, rights_of, rules_without};
+use crate::world::rights::{Refusals, Right, Who, all_are_needed, rights_of, rules_without};
 use crate::world::scene::launch_as;
 use crate::world::{Given, Scene, install};
 
@@ -84,8 +84,9 @@ async fn trial(
     // Nobody else is there to take the Lease: its usual terms do.
     launch.extra.clear();
     let controller = Controller::start(lab, &namespace, launch).await?;
+    let who = Who { user: &user, namespace: &namespace };
     let nudge = nudge(lab, &namespace, missing);
-    let outcome = refused.judge(&user, missing, live(lab, &namespace), nudge).await;
+    let outcome = refused.judge(who, missing, live(lab, &namespace), nudge).await;
     let outcome = outcome.with_context(|| controller.log_about(lab, ""));
     controller.kill(lab)?;
     let namespaces: Api<Namespace> = Api::all(lab.client());

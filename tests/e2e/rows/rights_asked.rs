@@ -19,7 +19,7 @@ use crate::lab::{Lab, eventually};
 use crate::world::controllers::{Controller, Launch, free_lease};
 use crate::world::given::image;
 use crate::world::install::{self, HOME, RELEASE};
-use crate::world::rights::{Refusals, Right, all_are_needed, rights_of, rules_without};
+use crate::world::rights::{Refusals, Right, Who, all_are_needed, rights_of, rules_without};
 use crate::world::scene::launch_as;
 use crate::world::{Gate, Given, Scene};
 
@@ -94,7 +94,8 @@ async fn trial(
     launch.extra = vec!["--hooks".into(), "--prometheus-url".into(), lab.moods().url(&namespace)];
     let controller = Controller::start(lab, &namespace, launch).await?;
     let user = format!("system:serviceaccount:{namespace}:{RELEASE}");
-    let outcome = refused.judge(&user, missing, live_with_hooks(lab, &namespace), nothing_beside()).await;
+    let who = Who { user: &user, namespace: &namespace };
+    let outcome = refused.judge(who, missing, live_with_hooks(lab, &namespace), nothing_beside()).await;
     let outcome = outcome.with_context(|| controller.log_about(lab, ""));
     controller.kill(lab)?;
     remove_namespace(lab, &namespace).await?;
@@ -270,7 +271,8 @@ async fn cluster_trial(
         extra: Vec::new(),
     };
     let controller = Controller::start(lab, &namespace, launch).await?;
-    let outcome = refused.judge(&user, missing, live_with_config(lab, &namespace), nothing_beside()).await;
+    let who = Who { user: &user, namespace: &namespace };
+    let outcome = refused.judge(who, missing, live_with_config(lab, &namespace), nothing_beside()).await;
     let outcome = outcome.with_context(|| controller.log_about(lab, ""));
     controller.kill(lab)?;
     following.abort();

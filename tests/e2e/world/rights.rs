@@ -79,9 +79,18 @@ pub fn rules_without(role: &Value, missing: Option<&Right>) -> Vec<Value> {
     rules
 }
 
-/// Which requests were refused: user, group, resource, verb.
+/// Which requests were refused: user, namespace, right.
 #[derive(Clone, Default)]
-pub struct Refusals(Arc<Mutex<HashSet<(String, Right)>>>);
+pub struct Refusals(Arc<Mutex<HashSet<(String, String, Right)>>>);
+
+/// Whose life is judged, and where. What is refused in a namespace that is being deleted is no want of rights.
+#[derive(Clone, Copy, Debug)]
+pub struct Who<'a> {
+    /// The user.
+    pub user: &'a str,
+    /// The namespace of the life.
+    pub namespace: &'a str,
+}
 
 impl Refusals {
     /// Reads the audit log for refusals from now on, until it is ended.
@@ -99,29 +108,37 @@ impl Refusals {
                 let Ok(Ok(entries)) = read else { continue };
                 let mut refused = refused.lock().unwrap_or_else(PoisonError::into_inner);
                 refused.extend(entries.forbidden().0.into_iter().map(|entry| {
-                    (entry.user, Right { group: entry.group, resource: entry.resource, verb: entry.verb })
+                    let right = Right { group: entry.group, resource: entry.resource, verb: entry.verb };
+                    (entry.user, entry.namespace, right)
                 }));
             }
         })
     }
 
-    /// What a user was refused.
-    fn of(&self, user: &str) -> Vec<Right> {
+    /// What was refused there, in the lab as a whole, or in the place of the Lease.
+    fn of(&self, who: Who<'_>) -> Vec<Right> {
         let refused = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        refused.iter().filter(|(who, _)| who == user).map(|(_, right)| right.clone()).collect()
+        let is_its = |user: &str, namespace: &str| {
+            user == who.user && ["", who.namespace, super::install::HOME].contains(&namespace)
+        };
+        refused
+            .iter()
+            .filter(|(user, place, _)| is_its(user, place))
+            .map(|(.., right)| right.clone())
+            .collect()
     }
 
     /// A life of a user without one right is well when exactly that right was missed; with all rights, when it comes to its end
     /// and none was. `beside` goes on meanwhile, for ever.
     pub async fn judge(
         &self,
-        user: &str,
+        who: Who<'_>,
         missing: Option<&Right>,
         life: impl Future<Output = Result<()>>,
         beside: impl Future<Output = Result<()>>,
     ) -> Result<()> {
         let is_missed = async || {
-            while !missing.is_some_and(|right| self.of(user).contains(right)) {
+            while !missing.is_some_and(|right| self.of(who).contains(right)) {
                 tokio::time::sleep(POLL).await;
             }
         };
@@ -137,7 +154,7 @@ impl Refusals {
             },
             never = beside => never,
         }?;
-        let others: Vec<Right> = self.of(user).into_iter().filter(|right| Some(right) != missing).collect();
+        let others: Vec<Right> = self.of(who).into_iter().filter(|right| Some(right) != missing).collect();
         ensure!(others.is_empty(), "the chart does not give {others:?}");
         Ok(())
     }
