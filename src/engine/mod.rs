@@ -19,6 +19,7 @@ mod ending;
 mod evidence;
 mod fellows;
 pub mod gates;
+mod held;
 mod hooks;
 mod judges;
 mod letting_go;

@@ -61,6 +61,7 @@ pub fn with_the_shared_pair() -> Vec<Scenario> {
         scenario!(Shared, letting_go::row08_deleted_at_half_promote),
         scenario!(Shared, letting_go::row08_deleted_at_everyone_promote),
         scenario!(Shared, letting_go::row08_deleted_at_rest),
+        scenario!(Shared, letting_go::row08_namespace_deleted_at_half),
         scenario!(Shared, letting_go::row08_deleted_after_a_rollback),
         scenario!(Shared, config::row15_bad_value_goes_back),
         scenario!(Shared, config::row15_good_value_reaches_everyone),
