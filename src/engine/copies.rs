@@ -9,9 +9,11 @@ use crate::api::{ComponentStatus, Revision, Span, Stage};
 
 use super::config::{self, label_of, map_name, parse, split};
 use super::plan::{Inquiry, Reason, Write};
-use super::turn::{Part, Turn, after, takes_part};
+use super::turn::{Part, Turn, after, between, takes_part};
 use super::world::{ConfigKind, ConfigSeen, Content, DeploymentSeen, Look};
 
+/// The longest wait before canary pods without their configuration start anew.
+const RESTART_AFTER: Span = Span::seconds(60);
 /// A lost copy is told again after this time at the earliest.
 const TELL_EVERY: Span = Span::seconds(600);
 /// How often the objects are looked at: no watch tells of them, because they carry no label of ours.
@@ -150,6 +152,13 @@ pub(super) fn are_pods_bound(turn: &mut Turn<'_>, component: &mut ComponentStatu
         return true;
     };
     component.message = format!("the canary pod {pod} was started without its configuration");
+    // What keeps them from it may last: each try waits half as long again as all before it took.
+    let spent = component.since.map_or(Span::ZERO, |begun| between(begun, since));
+    let again = after(since, Span::millis(spent.as_millis() / 2).min(RESTART_AFTER));
+    if turn.now < again {
+        turn.wake(again);
+        return false;
+    }
     let set = super::borrow::canary_set(component, part).filter(|set| !set.deleting);
     if let Some(set) = set.filter(|_| component.target_weight == 0) {
         turn.write(Write::DeleteReplicaSet { replica_set: set.at.clone() });

@@ -470,3 +470,30 @@ fn an_object_that_changes_before_its_first_copy_is_made_is_taken_as_it_is() {
     assert_eq!(drive.cluster.reads(&stable, ConfigMap, "app"), only("new"));
     assert_eq!(drive.working.run, None);
 }
+
+#[test]
+fn canary_pods_without_their_configuration_get_no_traffic_and_do_not_start_anew_for_ever() {
+    let mut drive = settled_apart();
+    drive.cluster.configure(ConfigMap, "app", "new");
+    drive.cluster.edit_spec(|spec| spec.progress_deadline = palier::api::Span::seconds(300));
+    let (mut starts, end) = (0, at(900));
+    for _ in 0..3_000 {
+        let stable = stable_set(&drive.cluster);
+        let plan = drive.turn(&mut |_, _| true);
+        starts += plan.writes.iter().filter(|it| matches!(it, Write::CreateReplicaSet { .. })).count();
+        // The policy is there, and does nothing: so an API server is that does not hear of the map.
+        let pods = &mut drive.cluster.configs.pods;
+        for pod in pods.iter_mut().filter(|(set, _)| **set != stable).flat_map(|(_, pods)| pods) {
+            *pod = palier::sim::config::Pod::default();
+        }
+        assert_eq!(crate::monitors::weight_of(&drive.cluster, "shop-api").0, 0);
+        let is_busy = plan.persist || !plan.writes.is_empty() || drive.plan() != plan;
+        match drive.next(&plan) {
+            _ if is_busy => {}
+            Some(next) if next < end => drive.cluster.now = next.max(drive.cluster.now),
+            _ => break,
+        }
+    }
+    assert_eq!(drive.cluster.runs["shop-1"], Some(Outcome::RolledBack), "{:#?}", drive.working);
+    assert!((2..=20).contains(&starts), "{starts} starts in five minutes");
+}

@@ -95,7 +95,7 @@ pub fn with_controllers_of_their_own() -> Vec<Scenario> {
     ]
 }
 
-/// Scenarios with a controller of the whole cluster that is not the shared pair: they are played last, each alone.
+/// Scenarios with a controller of the whole cluster that is not the shared pair: they are played after it, each alone.
 pub fn alone() -> Vec<Scenario> {
     vec![
         scenario!(Own(0), rights_asked::row11_each_right_on_config_maps),

@@ -18,7 +18,7 @@ use crate::lab::moods::Mood;
 use crate::lab::{Lab, eventually};
 use crate::world::controllers::{Controller, Launch, free_lease};
 use crate::world::given::image;
-use crate::world::install::{self, HOME, RELEASE};
+use crate::world::install::{self, CLUSTER_WIDE, HOME, RELEASE};
 use crate::world::rights::{Refusals, Right, Who, all_are_needed, rights_of, rules_without};
 use crate::world::scene::launch_as;
 use crate::world::{Gate, Given, Scene};
@@ -212,13 +212,12 @@ async fn of_the_cluster(
 ) -> Result<()> {
     // Given the chart for the whole cluster with configuration
     let lab = scene.lab();
-    create_namespace(lab, HOME).await?;
-    let objects = install::render(lab, HOME, &["config.enabled=true"])?;
+    scene.install_cluster_wide().await?;
+    let objects = install::render(lab, HOME, &CLUSTER_WIDE)?;
     let role = objects.iter().find(|object| object["kind"] == "ClusterRole" && is_controllers(object));
     let role = role.context("the chart has no ClusterRole for the controller")?.clone();
     let rights: Vec<Right> = rights_of(&role).into_iter().filter(is_its).collect();
     ensure!(rights.len() == count, "not {count} rights: {rights:?}");
-    install::apply(lab, &format!("chart-{}", scene.namespace), &objects)?;
 
     // When each right is taken away, then it is missed; with all of them nothing is
     let all = rights.iter().map(Some).chain(with_all.then_some(None)).enumerate();
@@ -230,7 +229,6 @@ async fn of_the_cluster(
         }));
     }
     lab.apply(&role.to_string()).await?;
-    install::remove_but_kinds_of(lab, &format!("chart-{}", scene.namespace), objects)?;
     let what = format!("{} of a controller of the whole cluster", scene.name);
     all_are_needed(scene, &what, rights.len(), outcomes)
 }

@@ -52,7 +52,7 @@ pub fn apply(lab: &Lab, name: &str, objects: &[Value]) -> Result<PathBuf> {
 }
 
 /// What the cluster-wide chart is installed with.
-const CLUSTER_WIDE: [&str; 2] = ["hooks.enabled=true", "config.enabled=true"];
+pub const CLUSTER_WIDE: [&str; 2] = ["hooks.enabled=true", "config.enabled=true"];
 
 /// Installs the chart for the whole cluster, with what has to be asked for, and waits until its kinds are served and its policies are in force.
 pub async fn cluster_wide(lab: &Lab) -> Result<PathBuf> {
@@ -75,14 +75,10 @@ pub async fn one_namespace(lab: &Lab, namespace: &str, settings: &[&str]) -> Res
 
 /// Takes away everything of the cluster-wide chart but its kinds.
 pub fn remove_but_kinds(lab: &Lab) -> Result<()> {
-    remove_but_kinds_of(lab, "chart", render(lab, HOME, &CLUSTER_WIDE)?)
-}
-
-/// The same of a chart that was rendered otherwise.
-pub fn remove_but_kinds_of(lab: &Lab, name: &str, objects: Vec<Value>) -> Result<()> {
+    let objects = render(lab, HOME, &CLUSTER_WIDE)?;
     let rest: Vec<Value> =
         objects.into_iter().filter(|object| object["kind"] != "CustomResourceDefinition").collect();
-    let path = lab.dir().join(format!("{name}-without-kinds.json"));
+    let path = lab.dir().join("chart-without-kinds.json");
     std::fs::write(&path, json!({"apiVersion": "v1", "kind": "List", "items": rest}).to_string())?;
     lab.kubectl(&["delete", "--ignore-not-found", "--wait=false", "-f", &path.to_string_lossy()]).map(drop)
 }
