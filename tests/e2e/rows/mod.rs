@@ -36,6 +36,7 @@ pub fn with_the_shared_pair() -> Vec<Scenario> {
         scenario!(Shared, parts_back::parts5_two_steps_back_then_out),
         scenario!(Shared, parts_room::parts7_extra_pods_stay_in_their_room),
         scenario!(Shared, degraded::degraded_entered_left_entered_again_given_up),
+        scenario!(Shared, degraded::degraded_given_up_by_one_of_two),
         scenario!(Shared, releases::row01_good_image_reaches_everyone),
         scenario!(Shared, refusals::row12_bad_manifests_are_refused),
         scenario!(Shared, sizes::row07_scaled_at_each_phase),
@@ -98,6 +99,7 @@ pub fn with_controllers_of_their_own() -> Vec<Scenario> {
 /// Scenarios with a controller of the whole cluster that is not the shared pair: they are played after it, each alone.
 pub fn alone() -> Vec<Scenario> {
     vec![
+        scenario!(Own(0), config::row15_killed_at_each_write_of_the_way_back),
         scenario!(Own(0), rights_asked::row11_each_right_on_config_maps),
         scenario!(Own(0), rights_asked::row11_each_right_on_secrets_and_of_the_cluster),
     ]

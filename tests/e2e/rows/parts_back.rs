@@ -126,7 +126,7 @@ pub async fn parts3_killed_at_each_write_of_the_way_back(scene: Arc<Scene>) -> R
 
     // When the controller is killed on the heels of each write of the way back
     let controller = scene.controllers.first().context("there is no controller")?;
-    let killed_at = kill_at_each_write(&scene, &shop, controller).await?;
+    let killed_at = kill_at_each_write(&scene, &shop, controller, &scene.user).await?;
     scene.measured("kills on the way back", &killed_at.len().to_string(), "one at each write");
     ensure!(killed_at.len() >= 10, "only {} kills", killed_at.len());
 

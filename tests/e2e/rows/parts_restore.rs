@@ -44,7 +44,7 @@ pub async fn parts3_all_back_and_restored_once(scene: Arc<Scene>) -> Result<()> 
     shop.palier("retry", &["--reason", "once more"]).await?;
     until_the_last_begins(&shop, KILLED).await?;
     until_it_goes_back(&shop, KILLED).await?;
-    let killed_at = kill_at_each_write(&scene, &shop, &controller).await?;
+    let killed_at = kill_at_each_write(&scene, &shop, &controller, &scene.user).await?;
     scene.measured("kills on the way back", &killed_at.len().to_string(), "one at each write");
     let dies_at = |what: &str| killed_at.iter().any(|write| write.starts_with(what));
     ensure!(killed_at.len() >= 10, "only {} kills", killed_at.len());

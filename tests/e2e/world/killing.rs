@@ -21,15 +21,21 @@ const LOOK: Duration = Duration::from_millis(1);
 
 /// Kills the controller at one of its first writes, starts another one, and so on until the run has ended. The first write is
 /// the claim of a new leader: killed there each time, it would never do anything. Gives the writes at which it died.
-pub async fn kill_at_each_write(scene: &Scene, shop: &Shop, controller: &Controller) -> Result<Vec<String>> {
+/// `user` is the controller in the audit log.
+pub async fn kill_at_each_write(
+    scene: &Scene,
+    shop: &Shop,
+    controller: &Controller,
+    user: &str,
+) -> Result<Vec<String>> {
     let until = Timestamp::now() + KILLING;
     let mut killed_at = Vec::new();
     while killed_at.len() < KILLS && Timestamp::now() < until {
         let nth = NTH[killed_at.len() % NTH.len()];
-        let Some(write) = nth_write(scene, shop, nth).await? else { break };
+        let Some(write) = nth_write(scene, shop, user, nth).await? else { break };
         controller.kill(scene.lab())?;
         killed_at.push(write);
-        free_lease(scene.lab(), &scene.namespace).await?;
+        free_lease(scene.lab(), controller.home()).await?;
         controller.start_again(scene.lab()).await?;
     }
     println!("{}: killed at {}", scene.name, killed_at.join(", "));
@@ -37,7 +43,7 @@ pub async fn kill_at_each_write(scene: &Scene, shop: &Shop, controller: &Control
 }
 
 /// Waits for the n-th write from now on; `None` when the run has ended before.
-async fn nth_write(scene: &Scene, shop: &Shop, nth: usize) -> Result<Option<String>> {
+async fn nth_write(scene: &Scene, shop: &Shop, user: &str, nth: usize) -> Result<Option<String>> {
     let mark = scene.lab().audit().mark();
     let is_write = |entry: &Entry| {
         entry.namespace == scene.namespace
@@ -47,7 +53,7 @@ async fn nth_write(scene: &Scene, shop: &Shop, nth: usize) -> Result<Option<Stri
     };
     let wait = async {
         loop {
-            let writes = scene.lab().audit().since(&mark)?.by(&scene.user).mutations().only(is_write);
+            let writes = scene.lab().audit().since(&mark)?.by(user).mutations().only(is_write);
             if let Some(write) = writes.0.get(nth - 1) {
                 return Ok(Some(format!("{} {} {}", write.verb, write.resource, write.name)));
             }
