@@ -238,6 +238,10 @@ pub struct ComponentStatus {
     #[serde(default, skip_serializing_if = "String::is_empty")]
     #[schemars(length(max = 512))]
     pub failure: String,
+    /// The failing component with which it went back; absent if it was judged itself.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    #[schemars(length(max = 40))]
+    pub went_back_with: String,
     /// Whether stable's ReplicaSet is marked, because the canary differs from it in its configuration alone.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub retired: bool,

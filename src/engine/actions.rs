@@ -156,6 +156,7 @@ fn retry(turn: &mut Turn<'_>) -> Result<(), &'static str> {
     let mut is_any = false;
     for component in turn.status.components.iter_mut().filter(|c| c.stage == Stage::RolledBack) {
         is_any |= component.rejected.take().is_some();
+        component.went_back_with.clear();
     }
     if is_any { Ok(()) } else { Err("nothing was rolled back that could be tried again") }
 }

@@ -1,7 +1,7 @@
 //! Copies of a component's configuration, and the map by which the admission policy gives them to pods.
 //!
 //! New pods of the Deployment get stable's copies, whatever ReplicaSet makes them; pods of the canary's ReplicaSet get the
-//! canary's. The map is one object, so that it changes at once; it never names a copy that is not there.
+//! canary's. The map is one object, so that it changes at once; it never names a copy that was not made.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,9 +9,13 @@ use crate::api::{ComponentStatus, Revision, Span, Stage};
 
 use super::config::{self, label_of, map_name, parse, split};
 use super::plan::{Inquiry, Reason, Write};
-use super::turn::{Part, Turn, after, takes_part};
-use super::world::{ConfigKind, ConfigSeen, DeploymentSeen, Look};
+use super::turn::{Part, Turn, after, between, takes_part};
+use super::world::{ConfigKind, ConfigSeen, Content, DeploymentSeen, Look};
 
+/// The longest wait before canary pods without their configuration start anew.
+const RESTART_AFTER: Span = Span::seconds(60);
+/// A lost copy is told again after this time at the earliest.
+const TELL_EVERY: Span = Span::seconds(600);
 /// How often the objects are looked at: no watch tells of them, because they carry no label of ours.
 const LOOK_EVERY: Span = Span::seconds(30);
 
@@ -81,11 +85,16 @@ pub(super) fn keep(
         return;
     };
     if deployment.revision == stable.revision {
+        stable.config.retain(|line| !was_never_made(turn, part, &stable.pod_hash, line));
         stable.config = config::aligned(&stable.config, &wanted);
         component.stable = Some(stable.clone());
     }
     if stable.config.is_empty() {
         return;
+    }
+    if let Some(words) = lost(turn, component, part) {
+        tell_lost(turn, part, &words);
+        component.message = words;
     }
     if ensure(turn, component, part, deployment, &stable) {
         tell_strays(component, part, &stable);
@@ -101,6 +110,9 @@ pub(super) fn watch(turn: &mut Turn<'_>, component: &ComponentStatus, part: &Par
         && part.seen.config.found().is_some()
         && component.stage != Stage::Adopting
     {
+        if let Some(words) = lost(turn, component, part) {
+            tell_lost(turn, part, &words);
+        }
         ensure(turn, component, part, deployment, stable);
     }
 }
@@ -120,7 +132,7 @@ pub(super) fn is_in_place(turn: &mut Turn<'_>, component: &ComponentStatus, part
         return false;
     };
     let is_copied = canary.config.iter().all(|line| is_there(turn, seen, line));
-    let said = data(turn, component, part, deployment, stable);
+    let said = data(component, deployment, stable);
     is_copied && seen.map.as_ref().is_some_and(|map| map.data == said)
 }
 
@@ -140,11 +152,64 @@ pub(super) fn are_pods_bound(turn: &mut Turn<'_>, component: &mut ComponentStatu
         return true;
     };
     component.message = format!("the canary pod {pod} was started without its configuration");
+    // What keeps them from it may last: each try waits half as long again as all before it took.
+    let spent = component.since.map_or(Span::ZERO, |begun| between(begun, since));
+    let again = after(since, Span::millis(spent.as_millis() / 2).min(RESTART_AFTER));
+    if turn.now < again {
+        turn.wake(again);
+        return false;
+    }
     let set = super::borrow::canary_set(component, part).filter(|set| !set.deleting);
     if let Some(set) = set.filter(|_| component.target_weight == 0) {
         turn.write(Write::DeleteReplicaSet { replica_set: set.at.clone() });
     }
     false
+}
+
+/// A copy of stable's configuration that somebody deleted, and that cannot be made again because its object holds something
+/// else by now. Pods of stable that start without it wait: they are never given the new value.
+pub(super) fn lost(turn: &Turn<'_>, component: &ComponentStatus, part: &Part<'_>) -> Option<String> {
+    let (seen, stable) = (part.seen.config.found()?, component.stable.as_ref()?);
+    let is_lost =
+        |line: &&String| is_gone(turn, seen, line) && !was_never_made(turn, part, &stable.pod_hash, line);
+    let (key, copy) = split(stable.config.iter().find(is_lost)?);
+    let (kind, name) = parse(key)?;
+    let kind = kind.as_str();
+    Some(format!(
+        "the {kind} {copy} is gone, which pods of the stable version mount: none that starts now can run. Put the former \
+         content back into the {kind} {name}, and it is made again; or promote a run in full to go on without a way back"
+    ))
+}
+
+/// Whether a copy is not there and its object cannot give another one.
+fn is_gone(turn: &Turn<'_>, seen: &ConfigSeen, line: &str) -> bool {
+    let (key, copy) = split(line);
+    let Some((kind, source)) = parse(key) else { return false };
+    !is_there(turn, seen, line)
+        && seen
+            .sources
+            .get(&(kind, source.to_owned()))
+            .is_some_and(|it| *it != Content::Copy(copy.to_owned()))
+}
+
+/// Whether an object changed in the moment between the first look at it and its copy: pods read it themselves, and no pod was
+/// ever given that copy.
+fn was_never_made(turn: &Turn<'_>, part: &Part<'_>, pod_hash: &str, line: &str) -> bool {
+    let Some(seen) = part.seen.config.found() else { return false };
+    let (key, copy) = split(line);
+    let named =
+        seen.map.as_ref().and_then(|map| map.data.get(&format!("stable.{}", key.replacen('/', ".", 1))));
+    let has_unbound = seen.strays.get(pod_hash).is_some_and(|strays| strays.unbound.is_some());
+    is_gone(turn, seen, line) && has_unbound && named.is_none_or(|named| named != copy)
+}
+
+/// Once, and again after a while.
+fn tell_lost(turn: &mut Turn<'_>, part: &Part<'_>, words: &str) {
+    let before = turn.world.rollout.status.components.iter().find(|c| c.name == part.name);
+    let is_said = before.is_some_and(|c| c.message == words);
+    if !is_said && turn.is_news(&part.name, Reason::ForeignChange, TELL_EVERY) {
+        turn.happen(&part.name, Reason::ForeignChange, words.to_owned());
+    }
 }
 
 /// Makes copies and map as they have to be; `default` is what pods get that are not the canary's. True when they are.
@@ -161,8 +226,7 @@ pub(super) fn ensure(
         let (key, copy) = split(&line);
         let Some((kind, source)) = parse(key).filter(|_| !is_there(turn, seen, &line)) else { continue };
         // One that is lost and whose object holds something else by now cannot be made again.
-        if seen.sources.get(&(kind, source.to_owned())) == Some(&super::world::Content::Copy(copy.to_owned()))
-        {
+        if seen.sources.get(&(kind, source.to_owned())) == Some(&Content::Copy(copy.to_owned())) {
             is_complete = false;
             turn.write(Write::CreateCopy {
                 component: part.name.clone(),
@@ -175,7 +239,7 @@ pub(super) fn ensure(
     if !is_complete || foreign_map(turn, part).is_some() {
         return false;
     }
-    let data = data(turn, component, part, deployment, default);
+    let data = data(component, deployment, default);
     if seen.map.as_ref().is_some_and(|map| map.data == data && is_ours(turn, map)) {
         return true;
     }
@@ -217,9 +281,7 @@ fn is_there(turn: &Turn<'_>, seen: &ConfigSeen, line: &str) -> bool {
 
 /// What the map has to say.
 fn data(
-    turn: &Turn<'_>,
     component: &ComponentStatus,
-    part: &Part<'_>,
     deployment: &DeploymentSeen,
     default: &Revision,
 ) -> BTreeMap<String, String> {
@@ -228,9 +290,8 @@ fn data(
         data.insert(format!("{side}.config"), label_of(&revision.config));
         for line in &revision.config {
             let (key, copy) = split(line);
-            if part.seen.config.found().is_some_and(|seen| is_there(turn, seen, line)) {
-                data.insert(format!("{side}.{}", key.replacen('/', ".", 1)), copy.to_owned());
-            }
+            // Also when it is lost: a pod that waits for it is better than one that reads what was not earned.
+            data.insert(format!("{side}.{}", key.replacen('/', ".", 1)), copy.to_owned());
         }
     };
     tell("stable", default);

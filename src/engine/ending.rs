@@ -20,9 +20,16 @@ pub(super) fn end(turn: &mut Turn<'_>) {
     if let Hooked::Under(_) = hooks::run_at(turn, HookPoint::AfterRun, "", "") {
         return;
     }
+    let has_news = turn.has_news();
+    // Its records go with a deleted Rollout; in a namespace that goes too, none could be made again.
+    let is_deleted = turn.world.rollout.deleting;
     let Some(run) = turn.run_on() else { return };
     let outcome = run.ends_as.unwrap_or(Outcome::RolledBack);
-    if !run.recorded {
+    if !run.recorded && !is_deleted {
+        if has_news {
+            // The mark would be stored with it, and outlive a crash before the record is written.
+            return turn.wake(now);
+        }
         run.recorded = true;
         return record(turn, outcome);
     }

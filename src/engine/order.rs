@@ -20,6 +20,18 @@ fn dependents<'s>(spec: &'s RolloutSpec, name: &'s str) -> impl Iterator<Item = 
     spec.components.iter().filter(move |c| c.depends_on.iter().any(|d| d == name)).map(|c| c.name.as_str())
 }
 
+/// Everything that a component depends on, directly or not; with itself in a circle.
+pub(super) fn foundations(spec: &RolloutSpec, name: &str) -> BTreeSet<String> {
+    let mut all: BTreeSet<String> = BTreeSet::new();
+    let mut next: Vec<&String> = dependencies(spec, name).iter().collect();
+    while let Some(on) = next.pop() {
+        if all.insert(on.clone()) {
+            next.extend(dependencies(spec, on));
+        }
+    }
+    all
+}
+
 /// `failing` with everything that depends on one of them, directly or not.
 pub(super) fn closure(spec: &RolloutSpec, failing: &[String]) -> BTreeSet<String> {
     let mut all: BTreeSet<String> = BTreeSet::new();
@@ -128,6 +140,13 @@ mod tests {
         assert_eq!(names(&closure(&chain, &["stock".into()])), ["production", "stock"]);
         assert_eq!(names(&closure(&chain, &["news".into()])), ["news"]);
         assert_eq!(closure(&chain, &["suppliers".into(), "news".into()]).len(), 4);
+    }
+
+    #[test]
+    fn what_a_component_stands_on() {
+        let chain = chain();
+        assert_eq!(names(&foundations(&chain, "production")), ["stock", "suppliers"]);
+        assert_eq!(names(&foundations(&chain, "suppliers")), [""; 0]);
     }
 
     #[test]

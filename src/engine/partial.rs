@@ -29,6 +29,7 @@ pub(super) fn take_back(turn: &mut Turn<'_>, failures: &[Failure]) {
         !falls.contains(&c.name) && (goes_forward(c) || matches!(c.stage, Stage::Adopting | Stage::Adopted))
     };
     if !turn.status.components.iter().any(stays) {
+        turn.for_each(|turn, component, part| component.went_back_with = goes_with(turn, failures, part));
         return turn.roll_back(Outcome::RolledBack, first.reason, &first.component, &first.why);
     }
     let mut taken = Vec::new();
@@ -37,9 +38,14 @@ pub(super) fn take_back(turn: &mut Turn<'_>, failures: &[Failure]) {
             return;
         }
         turn.withdraw_writes(part);
-        let own = failures.iter().find(|failure| failure.component == part.name);
-        let why = own
-            .map_or_else(|| format!("it depends on {}: {}", first.component, first.why), |it| it.why.clone());
+        component.went_back_with = goes_with(turn, failures, part);
+        let is_cause = |it: &&Failure| it.component == part.name || it.component == component.went_back_with;
+        let cause = failures.iter().find(is_cause).unwrap_or(first);
+        let why = if cause.component == part.name {
+            cause.why.clone()
+        } else {
+            format!("it depends on {}: {}", cause.component, cause.why)
+        };
         component.failure = clip(&why, 512);
         taken.push(part.name.clone());
         leave(turn, component, part);
@@ -52,6 +58,17 @@ pub(super) fn take_back(turn: &mut Turn<'_>, failures: &[Failure]) {
         turn.happen(&failure.component, failure.reason, format!("{}{with}", failure.why));
     }
     turn.wake(turn.now);
+}
+
+/// The first of the failing components that this one depends on; nothing if it fails itself.
+fn goes_with(turn: &Turn<'_>, failures: &[Failure], part: &Part<'_>) -> String {
+    if failures.iter().any(|failure| failure.component == part.name) {
+        return String::new();
+    }
+    let takes = |it: &&Failure| {
+        closure(&turn.world.rollout.spec, std::slice::from_ref(&it.component)).contains(&part.name)
+    };
+    failures.iter().find(takes).map(|it| it.component.clone()).unwrap_or_default()
 }
 
 /// The component turns back. One that has not begun has nothing to hand back.

@@ -387,6 +387,8 @@ pub enum Reason {
     RollbackStarted,
     /// The rollback ended.
     RolledBack,
+    /// A component that only went back with another is released with its next template.
+    ReleasedAgain,
     /// The canary revisions are being adopted.
     Promoting,
     /// The run reached its end.
@@ -437,6 +439,7 @@ impl Reason {
             Reason::SteppedBack => "SteppedBack",
             Reason::RollbackStarted => "RollbackStarted",
             Reason::RolledBack => "RolledBack",
+            Reason::ReleasedAgain => "ReleasedAgain",
             Reason::Promoting => "Promoting",
             Reason::Completed => "Completed",
             Reason::PartiallyCompleted => "PartiallyCompleted",

@@ -10,7 +10,7 @@ use crate::api::{
 
 use super::judges::{Judge, judges};
 use super::turn::{Turn, after, clip, goes_forward, takes_part};
-use super::{degraded, evidence, hooks, partial, plan::Reason};
+use super::{copies, degraded, evidence, hooks, partial, plan::Reason};
 
 /// Words the status of a decision.
 pub(super) fn word(turn: &mut Turn<'_>) {
@@ -85,7 +85,9 @@ fn is_held(turn: &Turn<'_>, component: &ComponentStatus) -> bool {
         let is_mute = judge_of(turn, component, &gate.name).is_some_and(|judge| judge.is_mute());
         !is_mute && (gate.tripped || matches!(gate.verdict, Verdict::Fail | Verdict::NoData | Verdict::Error))
     };
-    component.gates.iter().any(holds) || lacks_proof(turn, component).is_some()
+    component.gates.iter().any(holds)
+        || lacks_proof(turn, component).is_some()
+        || lost_way_back(turn, component).is_some()
 }
 
 /// The test that keeps a phase from ending whose time is over: it has shown neither harm nor safety.
@@ -101,6 +103,12 @@ fn lacks_proof<'c>(turn: &Turn<'_>, component: &'c ComponentStatus) -> Option<&'
         })
     };
     component.gates.iter().find(lacks).filter(|_| is_over)
+}
+
+/// Why there is no whole way back any more, while nobody has said to go on without.
+fn lost_way_back(turn: &Turn<'_>, component: &ComponentStatus) -> Option<String> {
+    let part = turn.part(&component.name).filter(|_| turn.run().is_none_or(|run| !run.promoted_in_full))?;
+    copies::lost(turn, component, &part)
 }
 
 fn judge_of<'w>(turn: &Turn<'w>, component: &ComponentStatus, name: &str) -> Option<Judge<'w>> {
@@ -169,6 +177,9 @@ fn waits(turn: &Turn<'_>) -> String {
 fn held_because(turn: &Turn<'_>, component: &ComponentStatus) -> Option<String> {
     if !is_held(turn, component) {
         return None;
+    }
+    if let Some(words) = lost_way_back(turn, component) {
+        return Some(format!("{}: {words}", component.name));
     }
     let is_bad = |gate: &&crate::api::GateStatus| {
         gate.tripped || !matches!(gate.verdict, Verdict::Pass | Verdict::Wait)

@@ -1,16 +1,15 @@
 //! A run on its way to the canary revisions: prepare, raise, bake, phase by phase.
 
-use crate::api::{
-    ComponentStatus, EarnedPhase, HookPoint, Outcome, Phase, Retain, RunIntent, Span, Stage, Verdict,
-};
+use crate::api::{ComponentStatus, EarnedPhase, Outcome, Phase, Retain, RunIntent, Span, Stage, Verdict};
 
 use super::borrow::{self, Pin, RoutesState, SetState};
-use super::hooks::{self, Hooked};
+use super::held::{is_kept_back, is_past_hooks, may_begin, may_raise};
+use super::hooks;
 use super::judges::{Step, steps};
 use super::plan::Reason;
 use super::turn::{Part, Turn, after, between, clip, enter, goes_forward, takes_part};
 use super::world::DeploymentSeen;
-use super::{Weight, adoption, ahead, copies, degraded, evidence, order, partial, rest, templates, trips};
+use super::{Weight, adoption, ahead, copies, degraded, evidence, partial, rest, templates, trips};
 
 /// The shortest time between two corrections of a route that somebody else writes too: no fight.
 const MEND_EVERY: Span = Span::seconds(10);
@@ -175,35 +174,6 @@ fn step(turn: &mut Turn<'_>, component: &mut ComponentStatus, part: &Part<'_>) {
     }
 }
 
-/// Whether a component may leave its place in the queue: all that it depends on has baked in its last phase, and what has
-/// to be done before the run is done.
-fn may_begin(turn: &mut Turn<'_>, component: &mut ComponentStatus, part: &Part<'_>) -> bool {
-    let waits_for = order::waits_for(&turn.world.rollout.spec, &turn.status, &part.name);
-    if !waits_for.is_empty() {
-        component.message = format!("waits for {}", waits_for.join(", "));
-        return false;
-    }
-    match hooks::run_at(turn, HookPoint::BeforeRun, "", "") {
-        Hooked::Done => !is_kept_back(turn, component, part),
-        Hooked::Under(words) => {
-            component.message = words;
-            false
-        }
-    }
-}
-
-/// Whether what has to be done after the last phase that was earned is done.
-fn is_past_hooks(turn: &mut Turn<'_>, component: &mut ComponentStatus, part: &Part<'_>) -> bool {
-    let Some(last) = component.earned.last().cloned() else { return true };
-    match hooks::run_at(turn, HookPoint::AfterPhase, &part.name, &last.name) {
-        Hooked::Done => true,
-        Hooked::Under(words) => {
-            component.message = words;
-            false
-        }
-    }
-}
-
 /// The old version is not kept until the run ends: the canary becomes the Deployment's own now.
 fn adopt_early(turn: &mut Turn<'_>, component: &mut ComponentStatus, part: &Part<'_>) {
     if is_kept_back(turn, component, part) {
@@ -304,43 +274,6 @@ fn prepare(
             give_up_late(turn, component, part);
         }
     }
-}
-
-/// Whether what has to be done after the last phase and before the raise to `phase` is done.
-fn may_raise(turn: &mut Turn<'_>, component: &mut ComponentStatus, part: &Part<'_>, phase: &Phase) -> bool {
-    if !is_past_hooks(turn, component, part) {
-        return false;
-    }
-    match hooks::run_at(turn, HookPoint::BeforePhase, &part.name, &phase.name) {
-        Hooked::Done => true,
-        Hooked::Under(words) => {
-            component.message = words;
-            false
-        }
-    }
-}
-
-/// Whether a pause or a gate keeps the canary from a greater share now; the message says which.
-fn is_kept_back(turn: &Turn<'_>, component: &mut ComponentStatus, part: &Part<'_>) -> bool {
-    if turn.is_paused() {
-        "paused".clone_into(&mut component.message);
-        return true;
-    }
-    if degraded::keeps_back(turn, component) {
-        "a degraded mode is on".clone_into(&mut component.message);
-        return true;
-    }
-    let waits_for = order::waits_for(&turn.world.rollout.spec, &turn.status, &part.name);
-    if !waits_for.is_empty() {
-        component.message = format!("waits until {} has baked again", waits_for.join(", "));
-        return true;
-    }
-    let in_full = turn.run().is_some_and(|run| run.promoted_in_full);
-    if in_full || evidence::lets_raise(turn, component, part) {
-        return false;
-    }
-    "a gate keeps the traffic where it is".clone_into(&mut component.message);
-    true
 }
 
 /// Keeps pins and weights as `target_weight` says. True when they are in force, or nothing has to be.

@@ -14,7 +14,7 @@ use super::room::{self, Claim};
 use super::route::Backends;
 use super::turn::{Part, Turn, after, enter};
 use super::world::{DeploymentSeen, Look, ReplicaSetSeen};
-use super::{borrow, config, copies, order};
+use super::{borrow, config, copies, fellows, order};
 use crate::api::Span;
 
 /// How often something that is wrong is looked at again.
@@ -31,6 +31,7 @@ pub(super) fn is_at_rest_mode(turn: &Turn<'_>) -> bool {
 
 /// No run is on: keep everything as it should be at rest and start a run when a template changed.
 pub(super) fn keep(turn: &mut Turn<'_>) {
+    fellows::come_along(turn);
     let needs_check = needs_check(turn);
     turn.for_each(|turn, component, part| {
         let is_here = part.spec.is_some() && !leaves_workload(component, part);
@@ -264,6 +265,7 @@ fn follow_native_roll(
         }
         // With another stable version the rejected one is history.
         component.rejected = None;
+        component.went_back_with.clear();
         if component.stage == Stage::RolledBack {
             enter(component, Stage::Idle, turn.now);
         }
@@ -294,6 +296,7 @@ fn keep_pause(
     if component.stage == Stage::RolledBack && !config::is_rejected(component, part, deployment) {
         enter(component, Stage::Idle, turn.now);
         component.rejected = None;
+        component.went_back_with.clear();
         component.canary = None;
     }
 }
@@ -331,7 +334,7 @@ fn has_new_template(component: &ComponentStatus, part: &Part<'_>) -> bool {
     !config::holds(part, deployment, stable) && !config::is_rejected(component, part, deployment)
 }
 
-fn is_candidate(component: &ComponentStatus, part: &Part<'_>) -> bool {
+pub(super) fn is_candidate(component: &ComponentStatus, part: &Part<'_>) -> bool {
     has_new_template(component, part)
         && part.seen.deployment.found().is_some_and(|deployment| deployment.paused)
 }

@@ -111,6 +111,11 @@ pub(super) fn settle_back(
         stable: component.stable.take(),
         gates: std::mem::take(&mut component.gates),
         failure: if is_rejected { std::mem::take(&mut component.failure) } else { String::new() },
+        went_back_with: if is_rejected {
+            std::mem::take(&mut component.went_back_with)
+        } else {
+            String::new()
+        },
         desired_replicas: component.desired_replicas,
         rejected: canary.as_ref().map(config::identity),
         // Where it failed, for people; a new run starts from the first phase.

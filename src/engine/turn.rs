@@ -348,6 +348,11 @@ impl<'w> Turn<'w> {
         }
     }
 
+    /// Whether this decision has found something that is stored at once.
+    pub fn has_news(&self) -> bool {
+        !self.happened.is_empty() || settle::must_store(self.world, &self.status, self.now)
+    }
+
     pub fn has_writes(&self) -> bool {
         !self.writes.is_empty()
     }

@@ -107,13 +107,16 @@ fn words(failed: &Failed) -> &str {
 fn run(arguments: &Arguments, lab: Lab) -> ExitCode {
     let world = World::new(lab);
     let mut conclusions = play_all(arguments, &world, rows::with_the_shared_pair());
+    let stopped = world.lab.block_on(world.stop_shared());
+    let one_by_one = Arguments { test_threads: Some(1), ..arguments.clone() };
+    conclusions.extend(play_all(&one_by_one, &world, rows::alone()));
     let left = world.lab.block_on(world.leave_cluster_wide());
     conclusions.extend(play_all(arguments, &world, rows::with_controllers_of_their_own()));
     let report = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/e2e/report.md");
     let written = world.figures.write(&report);
     println!("{}", world.figures.table());
     println!("the table is in {}", report.display());
-    for result in [left, written] {
+    for result in [stopped, left, written] {
         if let Err(error) = result {
             eprintln!("e2e: {error:#}");
             return ExitCode::FAILURE;
@@ -126,7 +129,8 @@ fn main() -> ExitCode {
     let mut arguments = Arguments::from_args();
     arguments.test_threads.get_or_insert(SIDE_BY_SIDE);
     if arguments.list {
-        let all = rows::with_the_shared_pair().into_iter().chain(rows::with_controllers_of_their_own());
+        let all = rows::with_the_shared_pair().into_iter().chain(rows::alone());
+        let all = all.chain(rows::with_controllers_of_their_own());
         let listed = all.map(|scenario| Trial::test(scenario.name, || Ok(())));
         return libtest_mimic::run(&arguments, listed.collect()).exit_code();
     }

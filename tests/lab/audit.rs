@@ -43,6 +43,12 @@ impl Entry {
         matches!(self.verb.as_str(), "create" | "update" | "patch" | "delete" | "deletecollection")
     }
 
+    /// Whether it took effect, or may have. When a client dies before its answer, the server notes 504 whatever became of the
+    /// write; one that was lost is written again, and then stands here twice.
+    pub fn may_be_done(&self) -> bool {
+        self.code < 300 || self.code >= 500
+    }
+
     /// Whether it is of leader election.
     pub fn is_lease(&self) -> bool {
         self.resource == "leases"

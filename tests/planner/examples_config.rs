@@ -353,3 +353,147 @@ fn no_pod_of_an_older_template_starts_at_the_end() {
     assert_eq!(drive.cluster.runs["shop-2"], Some(Outcome::Completed));
     assert!(drive.cluster.sets.values().any(|set| set.image == "app:v1"), "the history is kept");
 }
+
+/// Somebody deletes the copy that stable's pods mount.
+fn lose_copy(cluster: &mut Cluster, value: &str) {
+    let place = cluster.configs.copies.iter().find(|(_, copy)| copy.value == value).map(|it| it.0.clone());
+    cluster.configs.copies.remove(&place.expect("a copy"));
+    cluster.bump();
+}
+
+/// The shop with another value in each object, so that copies can be told apart; at rest.
+fn settled_apart() -> Drive<impl FnMut(&Measurement, jiff::Timestamp) -> Answer> {
+    let mut cluster = cluster(named());
+    cluster.configure(ConfigMap, "app", "old");
+    cluster.configure(Secret, "key", "secret");
+    settled(drive(cluster, 0.0))
+}
+
+#[test]
+fn a_deleted_copy_is_made_again_while_its_object_holds_the_same() {
+    let mut drive = settled_apart();
+    lose_copy(&mut drive.cluster, "old");
+    drive.run(at(200), |_, _| {});
+    assert_eq!(left(&drive.cluster), (vec!["old", "secret"], 1));
+}
+
+#[test]
+fn stable_never_gets_the_new_value_when_its_copy_is_lost() {
+    let mut drive = settled_apart();
+    let stable = stable_set(&drive.cluster);
+    lose_copy(&mut drive.cluster, "old");
+    drive.cluster.configure(ConfigMap, "app", "new");
+    let nothing = BTreeSet::from([None]);
+    drive.run(at(400), |cluster, _| {
+        assert!(cluster.reads(&stable, ConfigMap, "app").is_subset(&nothing), "it reads the new value");
+        assert_eq!(crate::monitors::weight_of(cluster, "shop-api").0, 0, "there is no way back");
+    });
+    // Pods that start now wait for the copy.
+    drive.cluster.replace_pods(&stable);
+    assert_eq!(drive.cluster.reads(&stable, ConfigMap, "app"), nothing);
+    assert_eq!(drive.working.state, RolloutState::Held, "{:#?}", drive.working);
+    let says = "put the former content back into the configmap app";
+    assert!(drive.working.message.to_lowercase().contains(says), "{}", drive.working.message);
+    let told = |drive: &Drive<_>| {
+        let foreign =
+            drive.happened.iter().filter(|(_, it)| it.reason == palier::engine::Reason::ForeignChange);
+        foreign.filter(|(_, it)| it.message.to_lowercase().contains(says)).count()
+    };
+    assert_eq!(told(&drive), 1, "{:#?}", drive.happened);
+    // Put back, it is made again, and all is as before.
+    drive.cluster.configure(ConfigMap, "app", "old");
+    drive.run(at(600), |_, _| {});
+    assert_eq!(drive.cluster.reads(&stable, ConfigMap, "app"), only("old"));
+    assert_eq!(
+        (drive.working.state, left(&drive.cluster).1),
+        (RolloutState::Idle, 1),
+        "{:#?}",
+        drive.working
+    );
+}
+
+#[test]
+fn a_person_may_go_on_without_the_way_back() {
+    let mut drive = settled_apart();
+    let stable = stable_set(&drive.cluster);
+    drive.cluster.configure(ConfigMap, "app", "new");
+    drive.run(at(180), |_, _| {});
+    assert_eq!(drive.working.state, RolloutState::Baking);
+    lose_copy(&mut drive.cluster, "old");
+    let weight = crate::monitors::weight_of(&drive.cluster, "shop-api").0;
+    drive.run(at(900), |cluster, _| {
+        assert_eq!(crate::monitors::weight_of(cluster, "shop-api").0, weight, "it holds where it is");
+        assert!(!cluster.reads(&stable, ConfigMap, "app").contains(&Some("new".to_owned())));
+    });
+    assert_eq!(drive.working.state, RolloutState::Held, "{:#?}", drive.working);
+    let mut word = action(ActionKind::Promote, 1);
+    word.full = true;
+    drive.cluster.act(word);
+    drive.run(at(1900), |_, _| {});
+    assert_eq!(drive.cluster.runs["shop-1"], Some(Outcome::Completed), "{:#?}", drive.working);
+    assert_eq!(drive.cluster.reads(&stable_set(&drive.cluster), ConfigMap, "app"), only("new"));
+    assert_eq!(left(&drive.cluster), (vec!["new", "secret"], 1));
+}
+
+#[test]
+fn a_rejected_value_is_not_served_when_the_copy_of_the_former_one_is_lost() {
+    let mut cluster = cluster(named());
+    cluster.configure(ConfigMap, "app", "old");
+    cluster.configure(Secret, "key", "secret");
+    let mut drive = settled(drive(cluster, 0.5));
+    let stable = stable_set(&drive.cluster);
+    drive.cluster.configure(ConfigMap, "app", "bad");
+    drive.run(at(400), |_, _| {});
+    assert_eq!(drive.working.state, RolloutState::RolledBack);
+    lose_copy(&mut drive.cluster, "old");
+    drive.run(at(500), |_, _| {});
+    drive.cluster.replace_pods(&stable);
+    assert_eq!(drive.cluster.reads(&stable, ConfigMap, "app"), BTreeSet::from([None]));
+    let message = &drive.working.components[0].message;
+    assert!(message.contains("is gone, which pods of the stable version mount"), "{message}");
+    assert_eq!(drive.run(at(2_000), |_, _| {}), palier::sim::Stop::Limit, "it looks again now and then");
+    assert_eq!(drive.working.run.as_ref().unwrap().number, 1);
+}
+
+#[test]
+fn an_object_that_changes_before_its_first_copy_is_made_is_taken_as_it_is() {
+    let mut drive = drive(shop(named()), 0.0);
+    // Until the copies are about to be made.
+    while !drive.plan().writes.iter().any(|write| matches!(write, Write::CreateCopy { .. })) {
+        drive.turn(&mut |_, _| true);
+    }
+    drive.cluster.configure(ConfigMap, "app", "new");
+    drive.run(at(120), |_, _| {});
+    assert_eq!(left(&drive.cluster), (vec!["new", "old"], 1), "{:#?}", drive.working);
+    let stable = stable_set(&drive.cluster);
+    drive.cluster.replace_pods(&stable);
+    assert_eq!(drive.cluster.reads(&stable, ConfigMap, "app"), only("new"));
+    assert_eq!(drive.working.run, None);
+}
+
+#[test]
+fn canary_pods_without_their_configuration_get_no_traffic_and_do_not_start_anew_for_ever() {
+    let mut drive = settled_apart();
+    drive.cluster.configure(ConfigMap, "app", "new");
+    drive.cluster.edit_spec(|spec| spec.progress_deadline = palier::api::Span::seconds(300));
+    let (mut starts, end) = (0, at(900));
+    for _ in 0..3_000 {
+        let stable = stable_set(&drive.cluster);
+        let plan = drive.turn(&mut |_, _| true);
+        starts += plan.writes.iter().filter(|it| matches!(it, Write::CreateReplicaSet { .. })).count();
+        // The policy is there, and does nothing: so an API server is that does not hear of the map.
+        let pods = &mut drive.cluster.configs.pods;
+        for pod in pods.iter_mut().filter(|(set, _)| **set != stable).flat_map(|(_, pods)| pods) {
+            *pod = palier::sim::config::Pod::default();
+        }
+        assert_eq!(crate::monitors::weight_of(&drive.cluster, "shop-api").0, 0);
+        let is_busy = plan.persist || !plan.writes.is_empty() || drive.plan() != plan;
+        match drive.next(&plan) {
+            _ if is_busy => {}
+            Some(next) if next < end => drive.cluster.now = next.max(drive.cluster.now),
+            _ => break,
+        }
+    }
+    assert_eq!(drive.cluster.runs["shop-1"], Some(Outcome::RolledBack), "{:#?}", drive.working);
+    assert!((2..=20).contains(&starts), "{starts} starts in five minutes");
+}

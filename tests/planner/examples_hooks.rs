@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use crate::examples_cluster::two_components;
 use crate::fixtures::{action, at, cluster, drive, spec};
-use crate::monitors::weight_of;
+use crate::monitors::{check_record, weight_of};
 
 const SOON: Fate = Fate::Succeeds(Span::seconds(5));
 const NEVER: Fate = Fate::Hangs;
@@ -591,4 +591,33 @@ fn a_job_is_created_only_after_its_attempt_is_stored_and_last_of_all() {
         }
     });
     assert!(created >= 4);
+}
+
+#[test]
+fn a_crash_after_any_write_leaves_the_record_of_the_run() {
+    let hooks = [(backup(), &[SOON][..]), (restore(json!({})), &[SOON][..])];
+    let play = |crash_after: usize| {
+        let mut drive = released(drive(ready(&hooks), 0.5));
+        let mut writes = 0;
+        for _ in 0..2_000 {
+            let plan = drive.turn(&mut |cluster, _| {
+                check_record(cluster);
+                writes += 1;
+                writes != crash_after
+            });
+            let is_busy = plan.persist || !plan.writes.is_empty() || drive.plan() != plan;
+            match drive.next(&plan) {
+                _ if is_busy => {}
+                Some(next) => drive.cluster.now = next.max(drive.cluster.now),
+                None => break,
+            }
+        }
+        assert_eq!(outcome(&drive), Some(Outcome::RolledBack), "{:#?}", drive.working);
+        assert_eq!(drive.cluster.runs["shop-1"], Some(Outcome::RolledBack), "crash after {crash_after}");
+        assert_eq!(drive.cluster.made_from("restore").len(), 1, "crash after {crash_after}");
+        writes
+    };
+    for crash_after in 1..=play(usize::MAX) {
+        play(crash_after);
+    }
 }

@@ -11,7 +11,7 @@ use crate::fixtures::{action, at};
 use crate::monitors::weight_of;
 use crate::parts::{CHAIN, part, push_all, say, spec, stages, voiced};
 
-fn images(cluster: &Cluster) -> BTreeMap<&str, &str> {
+pub fn images(cluster: &Cluster) -> BTreeMap<&str, &str> {
     let serving = cluster.sets.values().filter(|set| set.available > 0);
     serving.map(|set| (set.app.as_str(), set.image.as_str())).collect()
 }

@@ -84,6 +84,7 @@ impl Monitors {
     /// Looks at one committed state.
     pub fn look(&mut self, cluster: &Cluster) {
         self.parts.look(cluster);
+        check_record(cluster);
         let run = cluster.status.run.as_ref().map_or(0, |run| run.number);
         if run != self.run {
             self.run = run;
@@ -204,6 +205,15 @@ impl Monitors {
             "{lost} % of {workload} unserved since {since}: {shares:?}"
         );
     }
+}
+
+/// What a run came to is in its record before the status says so; the records of a deleted Rollout go with it.
+pub fn check_record(cluster: &Cluster) {
+    let run = cluster.status.run.as_ref().filter(|run| run.ended_at.is_some() && !cluster.deleting);
+    let Some(run) = run else { return };
+    let record = cluster.runs.get(&format!("{}-{}", palier::sim::cluster::ROLLOUT, run.number));
+    let is_kept = record.is_some_and(|outcome| *outcome == run.outcome);
+    assert!(is_kept, "run {} ended {:?}, its record says {record:?}", run.number, run.outcome);
 }
 
 /// P1.

@@ -10,7 +10,7 @@ use proptest::prelude::*;
 use serde_json::json;
 
 use crate::fixtures::{action, at, cluster, spec};
-use crate::monitors::weight_of;
+use crate::monitors::{check_record, weight_of};
 use crate::seeds;
 
 /// What one release is put through.
@@ -101,6 +101,7 @@ fn given(script: &Script) -> Cluster {
 
 /// What holds at every instant.
 fn watch(cluster: &Cluster) {
+    check_record(cluster);
     let Some(run) = &cluster.status.run else { return };
     let made: BTreeSet<&String> = cluster.jobs.made.iter().map(|made| &made.name).collect();
     assert_eq!(made.len(), cluster.jobs.made.len(), "a Job was made twice: {:?}", cluster.jobs.made);

@@ -185,6 +185,16 @@ fn play(script: &Script) {
     );
     assert!(is_declared && run.ended_at.is_some(), "{run:#?}");
     play.check_end();
+    check_fellows(working);
+}
+
+/// What went back only with another waits for something that is rejected, never for nothing.
+fn check_fellows(status: &palier::api::RolloutStatus) {
+    let rejected = |name: &str| status.components.iter().any(|c| c.name == name && c.rejected.is_some());
+    for component in &status.components {
+        let with = &component.went_back_with;
+        assert!(with.is_empty() || rejected(with), "{} waits for {with} in vain", component.name);
+    }
 }
 
 fn config() -> ProptestConfig {

@@ -34,6 +34,10 @@ pub(super) fn draw(
         if !component.failure.is_empty() {
             page.paragraph(2, Ink::Bad, &format!("taken back: {}", component.failure), 3);
         }
+        if component.rejected.is_some() && !component.went_back_with.is_empty() {
+            let words = format!("released again with the next template of {}", component.went_back_with);
+            page.paragraph(2, Ink::Plain, &words, 3);
+        }
         if !component.message.is_empty() {
             page.paragraph(2, Ink::Plain, &component.message, 3);
         }

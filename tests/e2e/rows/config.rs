@@ -14,8 +14,12 @@ use palier::api::names::{
 use palier::api::{Outcome, Revision, RolloutState};
 use serde_json::json;
 
+use super::parts_back::until_it_goes_back;
 use crate::lab::eventually;
+use crate::world::controllers::{Controller, Launch, free_lease};
 use crate::world::given::image;
+use crate::world::install::{HOME, RELEASE};
+use crate::world::killing::kill_at_each_write;
 use crate::world::phases::{IN_A_MOMENT, nobody_noticed};
 use crate::world::shop::is_baking;
 use crate::world::{Apart, Given, Scene, Shop};
@@ -198,6 +202,50 @@ pub async fn row15_bad_value_goes_back(scene: Arc<Scene>) -> Result<()> {
         .await?;
     ensure!(stable(&shop)? == stable_before, "another stable");
     Ok(())
+}
+
+pub async fn row15_killed_at_each_write_of_the_way_back(scene: Arc<Scene>) -> Result<()> {
+    // Given a controller of the whole cluster, and a run of another value alone that bakes
+    scene.install_cluster_wide().await?;
+    let launch = Launch {
+        kubeconfig: scene.lab().token_for(HOME, RELEASE).await?,
+        home: HOME.to_owned(),
+        only: None,
+        extra: Vec::new(),
+    };
+    let controller = Controller::start(scene.lab(), &scene.namespace, launch).await?;
+    let shop = open(&scene, Given::shop("v1").configured(false).baking("10m")).await?;
+    let stable_before = stable(&shop)?;
+    let visitors = shop.visitors(RATE)?;
+    let edited = edit(&scene, "bad").await?;
+    let canary = until_pilot(&shop).await?;
+    ensure!(canary.revision == stable_before.revision, "the template did not change");
+
+    // When it goes back, and the controller is killed on the heels of each write, while stable gets another pod
+    shop.palier("abort", &["--reason", "the value is bad"]).await?;
+    until_it_goes_back(&shop, 1).await?;
+    shop.scale(5).await?;
+    let user = format!("system:serviceaccount:{HOME}:{RELEASE}");
+    let killed_at = kill_at_each_write(&scene, &shop, &controller, &user).await?;
+    scene.measured("kills on the way back", &killed_at.len().to_string(), "one at each write");
+    ensure!(killed_at.len() >= 6, "only {} kills", killed_at.len());
+
+    // Then every pod that stable ever had mounted the same two copies, with the old values, and no other copy is left.
+    shop.until_ended(1, Outcome::RolledBack).await?;
+    let record = shop.record_of(1).await?.status.context("the record is empty")?;
+    ensure!(record.outcome == Some(Outcome::RolledBack), "the record says {:?}", record.outcome);
+    let mounted = ever_mounted(&scene, &stable_before.pod_hash)?;
+    ensure!(mounted.len() == 1, "stable's pods mounted {mounted:?}");
+    left_are(&scene, ("old", "old")).await?;
+    let read = read_by(&scene, &stable_before.pod_hash).await?;
+    ensure!(read == BTreeSet::from([("old".into(), "old".into())]), "stable reads {read:?}");
+    ensure!(pods(&scene, &canary.pod_hash).await?.is_empty(), "pods of the canary are left");
+    nobody_noticed(&scene, &visitors.stop().await)?;
+    let now = maps(&scene).get("app").await?;
+    ensure!(now.resource_version() == edited.resource_version(), "Palier wrote on the user's ConfigMap");
+    shop.delete_rollout(IN_A_MOMENT).await?;
+    controller.kill(scene.lab())?;
+    free_lease(scene.lab(), HOME).await
 }
 
 pub async fn row15_good_value_reaches_everyone(scene: Arc<Scene>) -> Result<()> {

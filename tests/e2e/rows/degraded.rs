@@ -11,9 +11,11 @@ use kube::api::{Patch, PatchParams, PostParams};
 use palier::api::{DegradedState, DegradedStatus, Outcome, RolloutState, RolloutStatus, SwitchState};
 use serde_json::{Value, json};
 
+use super::parts::{CHAIN, visitors_of_all};
 use crate::world::phases::{first_write_to_route, nobody_was_lost};
 use crate::world::shop::{RUN, SOON};
-use crate::world::{Gate, Given, Scene, Shop, install};
+use crate::world::trail::Deed;
+use crate::world::{Gate, Given, Scene, Shop, Trail, install};
 
 const FLAGS: &str = "flags";
 /// A file of feature flags with a formatting of its own.
@@ -51,15 +53,6 @@ fn degraded(file: &str) -> String {
 
 pub async fn degraded_entered_left_entered_again_given_up(scene: Arc<Scene>) -> Result<()> {
     // Given flags that Palier may set, and a shop with few visitors
-    let settings = [
-        &format!("degradedModes.configMaps[0].namespace={}", scene.namespace),
-        "degradedModes.configMaps[0].name=flags",
-    ];
-    let chart = install::render(scene.lab(), install::HOME, &settings)?;
-    let switches = |object: &Value| object["metadata"]["name"] == "palier-switches";
-    let rights: Vec<Value> = chart.into_iter().filter(switches).collect();
-    ensure!(rights.len() == 2, "a Role and its binding, not {rights:?}");
-    install::apply(scene.lab(), &format!("rights-{}", scene.namespace), &rights)?;
     let flags = Flags::create(&scene).await?;
     let phases = [("pilot", 10, "12s"), ("everyone", 100, "3s")];
     let given = Given::shop("v1").phases(&phases).judged_by(crowd_gate()).field("degradedModes", no_search());
@@ -105,6 +98,54 @@ pub async fn degraded_entered_left_entered_again_given_up(scene: Arc<Scene>) -> 
     traffic_came_first(&scene, &shop, on_since)
 }
 
+pub async fn degraded_given_up_by_one_of_two(scene: Arc<Scene>) -> Result<()> {
+    // Given two components, of which one sets a switch when it breaks its gate, and goes back alone when that does not help
+    let flags = Flags::create(&scene).await?;
+    let gate = Gate::errors_per_second()
+        .with("onFailure", json!("DegradedMode"))
+        .with("degradedMode", json!("no-search"));
+    let mut modes = no_search();
+    modes[0]["then"] = json!("PartialRollback");
+    modes[0]["deadline"] = json!("6s");
+    let phases = [("pilot", 10, "3s"), ("half", 50, "5s"), ("everyone", 100, "3s")];
+    let given = Given::shop("v1").and("cart", "v1").replicas(3).phases(&phases).field("degradedModes", modes);
+    let shop = scene.given(given.component("cart", "gates", json!([gate.0]))).await?;
+    let loads = visitors_of_all(&shop)?;
+    let [first, second] = &*shop.given.workloads else { unreachable!("two were asked for") };
+
+    // When it breaks it with half of the traffic, then the search goes off and nobody is raised
+    shop.push_to(first, "v2").await?;
+    shop.push_to(second, "v2-err33").await?;
+    let is_on = |status: &RolloutStatus| mode(status).is_some_and(|mode| mode.state == DegradedState::On);
+    let on = shop.until("the mode is on", RUN, is_on).await?;
+    ensure!(on.components[1].weight == 50, "cart has {} %", on.components[1].weight);
+    flags.is(&degraded(FILE), Some("off"), Some("search is off")).await?;
+
+    // When that has not helped in time, then it goes back alone, its switches after it, and the other one reaches everyone.
+    let ended = shop.until_ended_within(1, Outcome::PartiallyCompleted, CHAIN).await?;
+    let run = ended.run.context("it has just ended")?;
+    ensure!(run.reason.contains("cart was taken back"), "{}", run.reason);
+    ensure!(run.reason.contains("degraded mode no-search was on for 6s"), "{}", run.reason);
+    flags.is(FILE, Some("on"), None).await?;
+    let trail = Trail::of(&scene)?;
+    ensure!(trail.weights("cart") == [10, 50, 0], "cart: {:?}", trail.weights("cart"));
+    ensure!(trail.weights("shop") == [10, 50, 100, 0], "shop: {:?}", trail.weights("shop"));
+    let set_back = scene.requests_of_palier()?.mutations().only(|entry| entry.resource == "configmaps");
+    let last = set_back.0.last().context("no write to the ConfigMap")?;
+    let back =
+        trail.component("cart").filter(|step| step.deed == Deed::Weight(0)).map(|step| step.done).min();
+    ensure!(
+        back.is_some_and(|back| back <= last.at),
+        "the switches went back at {}, cart at {back:?}",
+        last.at
+    );
+    for load in loads {
+        nobody_was_lost(&scene, &load.stop().await)?;
+    }
+    shop.serves(first, "v2").await?;
+    shop.workload_answers_from(second, "v1").await
+}
+
 fn traffic_came_first(scene: &Scene, shop: &Shop, since: Timestamp) -> Result<()> {
     let back = first_write_to_route(scene, &shop.name, since)?;
     let asked = scene.requests_of_palier()?.only(|entry| entry.resource == "configmaps");
@@ -148,7 +189,17 @@ struct Flags {
 }
 
 impl Flags {
+    /// With the right to set its switches.
     async fn create(scene: &Scene) -> Result<Self> {
+        let settings = [
+            &format!("degradedModes.configMaps[0].namespace={}", scene.namespace),
+            "degradedModes.configMaps[0].name=flags",
+        ];
+        let chart = install::render(scene.lab(), install::HOME, &settings)?;
+        let switches = |object: &Value| object["metadata"]["name"] == "palier-switches";
+        let rights: Vec<Value> = chart.into_iter().filter(switches).collect();
+        ensure!(rights.len() == 2, "a Role and its binding, not {rights:?}");
+        install::apply(scene.lab(), &format!("rights-{}", scene.namespace), &rights)?;
         let api: Api<ConfigMap> = Api::namespaced(scene.lab().client(), &scene.namespace);
         let flags = json!({
             "metadata": {"name": FLAGS}, "data": {"flags.json": FILE, "SEARCH": "on", "other": "kept"},

@@ -26,7 +26,7 @@ const AWAY: Duration = Duration::from_millis(500);
 const NEXT: Duration = Duration::from_secs(60);
 
 /// A hook of the CronJob of its name.
-fn hook(name: &str, point: &str, more: Value) -> Value {
+pub fn hook(name: &str, point: &str, more: Value) -> Value {
     let mut hook = json!({"name": name, "at": point, "cronJobRef": {"name": name}});
     for (field, value) in more.as_object().into_iter().flatten() {
         hook[field] = value.clone();
@@ -35,7 +35,7 @@ fn hook(name: &str, point: &str, more: Value) -> Value {
 }
 
 /// A suspended CronJob whose one container has this tag.
-async fn cron_job(scene: &Scene, name: &str, tag: &str, pod: Value) -> Result<()> {
+pub async fn cron_job(scene: &Scene, name: &str, tag: &str, pod: Value) -> Result<()> {
     let mut spec = json!({
         "restartPolicy": "Never",
         "containers": [{
@@ -58,27 +58,40 @@ async fn cron_job(scene: &Scene, name: &str, tag: &str, pod: Value) -> Result<()
     scene.lab().apply(&cron_job.to_string()).await.map(drop)
 }
 
-async fn jobs(scene: &Scene) -> Result<Vec<Job>> {
+pub async fn jobs(scene: &Scene) -> Result<Vec<Job>> {
     let jobs: Api<Job> = Api::namespaced(scene.lab().client(), &scene.namespace);
     Ok(jobs.list(&ListParams::default()).await?.items)
 }
 
 /// The environment of a Job's first container.
-fn told(job: &Job) -> BTreeMap<String, String> {
+pub fn told(job: &Job) -> BTreeMap<String, String> {
     let pod = job.spec.as_ref().and_then(|spec| spec.template.spec.as_ref());
     let environment = pod.and_then(|pod| pod.containers.first()).and_then(|one| one.env.clone());
     let pairs = environment.into_iter().flatten();
     pairs.map(|one| (one.name, one.value.unwrap_or_default())).collect()
 }
 
-/// The names of the Jobs that the controllers created, in order.
-fn created(scene: &Scene) -> Result<Vec<String>> {
-    let made =
-        scene.requests_of_palier()?.only(|it| it.resource == "jobs" && it.verb == "create" && it.code == 201);
-    Ok(made.0.into_iter().map(|entry| entry.name).collect())
+/// The names of the Jobs that the controllers created, in order: one that was created twice stands here twice. A request whose
+/// controller was killed before its answer made the Job, unless it was made by another one.
+pub fn created(scene: &Scene) -> Result<Vec<String>> {
+    let asked = scene.requests_of_palier()?.only(|it| it.resource == "jobs" && it.verb == "create");
+    let made = asked.only(|it| it.code < 300);
+    let is_made = |name: &str| made.0.iter().any(|it| it.name == name);
+    let mut unanswered: Vec<&str> = Vec::new();
+    let mut names = Vec::new();
+    for entry in asked.0.iter().filter(|it| it.may_be_done()) {
+        let is_first = entry.code >= 500 && !is_made(&entry.name) && !unanswered.contains(&&*entry.name);
+        if is_first {
+            unanswered.push(&entry.name);
+        }
+        if entry.code < 300 || is_first {
+            names.push(entry.name.clone());
+        }
+    }
+    Ok(names)
 }
 
-fn hooks(status: &RolloutStatus) -> &[HookStatus] {
+pub fn hooks(status: &RolloutStatus) -> &[HookStatus] {
     status.run.as_ref().map_or(&[], |run| &run.hooks)
 }
 
@@ -201,7 +214,7 @@ pub async fn row14_failed_backup_aborts(scene: Arc<Scene>) -> Result<()> {
 }
 
 /// The chart with hooks for this namespace alone, and one controller.
-async fn controller(scene: &Scene) -> Result<Controller> {
+pub async fn controller(scene: &Scene) -> Result<Controller> {
     let (lab, namespace) = (scene.lab(), scene.namespace.as_str());
     install::one_namespace(lab, namespace, &["hooks.enabled=true"]).await?;
     let mut launch = launch_as(lab, namespace, RELEASE).await?;

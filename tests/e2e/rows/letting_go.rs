@@ -3,10 +3,15 @@
 use std::sync::Arc;
 
 use anyhow::{Result, ensure};
-use kube::ResourceExt as _;
+use k8s_openapi::api::core::v1::Namespace;
+use kube::api::DeleteParams;
+use kube::{Api, ResourceExt as _};
 use palier::api::names::ROLLOUT_LABEL;
 use palier::api::{OnDelete, Outcome};
+use serde_json::json;
 
+use super::hooks::{cron_job, hook};
+use crate::lab::eventually;
 use crate::world::given::image;
 use crate::world::phases::{nobody_noticed, nobody_was_lost, pods_are_the_first_ones};
 use crate::world::shop::RUN;
@@ -67,6 +72,41 @@ async fn deleted_while_baking(scene: &Arc<Scene>, traffic: i32, way: OnDelete) -
     let apart = if way == OnDelete::Rollback { Apart::FromTheLabelAndThePause } else { Apart::FromNothing };
     shop.found[0].clone().with_image(&image("v2")).is_kept(&shop.look().await?[0], apart)?;
     nothing_is_left(scene, &shop).await
+}
+
+pub async fn row08_namespace_deleted_at_half(scene: Arc<Scene>) -> Result<()> {
+    // Given a run that bakes, with a hook under way and one after it
+    for name in ["verify", "tell"] {
+        cron_job(&scene, name, "hang", json!({})).await?;
+    }
+    let hooks =
+        [hook("verify", "BeforePhase", json!({"phases": ["everyone"]})), hook("tell", "AfterRun", json!({}))];
+    let phases = [("pilot", 10, "1s"), ("half", 50, "1s"), ("everyone", 100, "1s")];
+    let shop = scene.given(Given::shop("v1").phases(&phases).field("hooks", json!(hooks))).await?;
+    shop.push("v2").await?;
+    shop.until("a hook is under way at 50 %", RUN, |status| {
+        let hooks = status.run.as_ref().map_or(&[][..], |run| &run.hooks);
+        status.components[0].weight == 50 && hooks.iter().any(|hook| hook.started_at.is_some())
+    })
+    .await?;
+
+    // When its namespace is deleted, with all that is in it, then nothing of Palier's keeps it
+    let namespaces: Api<Namespace> = Api::all(scene.lab().client());
+    namespaces.delete(&scene.namespace, &DeleteParams::default()).await?;
+    let gone = eventually("the namespace is gone", RUN, async || {
+        match namespaces.get_opt(&scene.namespace).await? {
+            None => Ok(()),
+            Some(left) => {
+                let said = left.status.and_then(|status| status.conditions).unwrap_or_default();
+                let words: Vec<String> = said.into_iter().filter_map(|one| one.message).collect();
+                Err(words.join("; ").into())
+            }
+        }
+    });
+    gone.await?;
+    // for `Scene::close`, which deletes it.
+    let again = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": scene.namespace}});
+    scene.lab().apply(&again.to_string()).await.map(drop)
 }
 
 /// No canary Service, no ReplicaSet of ours, no label.

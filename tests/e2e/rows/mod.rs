@@ -12,10 +12,12 @@ mod leaders;
 mod letting_go;
 mod parts;
 mod parts_back;
+mod parts_restore;
 mod parts_room;
 mod refusals;
 mod releases;
 mod rights;
+mod rights_asked;
 mod rollbacks;
 mod sizes;
 mod templates;
@@ -39,6 +41,7 @@ pub fn with_the_shared_pair() -> Vec<Scenario> {
         scenario!(Shared, counting::counting2_three_times_the_errors_are_found),
         scenario!(Shared, counting::counting3_a_slow_tail_is_found),
         scenario!(Shared, counting::counting4_what_an_outage_hid_is_counted_later),
+        scenario!(Shared, degraded::degraded_given_up_by_one_of_two),
         scenario!(Shared, releases::row01_good_image_reaches_everyone),
         scenario!(Shared, refusals::row12_bad_manifests_are_refused),
         scenario!(Shared, sizes::row07_scaled_at_each_phase),
@@ -64,6 +67,7 @@ pub fn with_the_shared_pair() -> Vec<Scenario> {
         scenario!(Shared, letting_go::row08_deleted_at_half_promote),
         scenario!(Shared, letting_go::row08_deleted_at_everyone_promote),
         scenario!(Shared, letting_go::row08_deleted_at_rest),
+        scenario!(Shared, letting_go::row08_namespace_deleted_at_half),
         scenario!(Shared, letting_go::row08_deleted_after_a_rollback),
         scenario!(Shared, config::row15_bad_value_goes_back),
         scenario!(Shared, config::row15_good_value_reaches_everyone),
@@ -81,9 +85,11 @@ pub fn with_the_shared_pair() -> Vec<Scenario> {
 /// They are played after the others, when the cluster-wide chart is gone.
 pub fn with_controllers_of_their_own() -> Vec<Scenario> {
     vec![
+        scenario!(Own(0), parts_restore::parts3_all_back_and_restored_once),
         scenario!(Own(1), parts_back::parts3_killed_at_each_write_of_the_way_back),
         scenario!(Own(1), counting::counting5_prometheus_is_restarted),
         scenario!(Own(0), rights::row11_each_rule_is_needed),
+        scenario!(Own(0), rights_asked::row11_each_right_of_hooks_and_switches),
         scenario!(Own(1), gitops::row10_applied_by_the_server),
         scenario!(Own(1), gitops::row10_applied_by_the_client),
         scenario!(Own(1), kills::row09_killed_at_each_stage_of_a_release),
@@ -93,5 +99,14 @@ pub fn with_controllers_of_their_own() -> Vec<Scenario> {
         scenario!(Own(1), forms::row13_one_namespace_alone),
         scenario!(Own(0), hooks::row14_killed_between_attempt_and_job),
         scenario!(Own(0), hooks::row14_killed_while_it_restores),
+    ]
+}
+
+/// Scenarios with a controller of the whole cluster that is not the shared pair: they are played after it, each alone.
+pub fn alone() -> Vec<Scenario> {
+    vec![
+        scenario!(Own(0), config::row15_killed_at_each_write_of_the_way_back),
+        scenario!(Own(0), rights_asked::row11_each_right_on_config_maps),
+        scenario!(Own(0), rights_asked::row11_each_right_on_secrets_and_of_the_cluster),
     ]
 }

@@ -4,18 +4,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
-use jiff::Timestamp;
 use palier::api::{Outcome, RolloutStatus, RunIntent};
 use serde_json::json;
 
 use super::parts::{CHAIN, LINKS, answer_that_took_back, domains, visitors_of_all};
-use crate::lab::audit::Entry;
-use crate::world::controllers::{Controller, free_lease};
 use crate::world::given::image;
+use crate::world::killing::kill_at_each_write;
 use crate::world::phases::{
     IN_A_MOMENT, between, deciding_answer, nobody_was_lost, pods_of_are_the_first_ones,
 };
-use crate::world::shop::{SOON, is_baking};
+use crate::world::shop::is_baking;
 use crate::world::trail::Deed;
 use crate::world::{Apart, Gate, Given, Scene, Shop, Trail};
 
@@ -23,17 +21,9 @@ use crate::world::{Apart, Gate, Given, Scene, Shop, Trail};
 const ALL_BACK: Duration = Duration::from_secs(2);
 /// Ways back of a chain that are measured.
 const RUNS: i64 = 2;
-/// How often the controller is killed at most.
-const KILLS: usize = 60;
-/// At which of its writes it is killed, one time after the other. The end of a run takes three: claim, record, end.
-const NTH: [usize; 6] = [2, 2, 1, 2, 2, 3];
-/// How long killing it may take; after that the way back goes on undisturbed.
-const KILLING: Duration = Duration::from_secs(180);
-/// How often the audit log is looked at for the next write.
-const LOOK: Duration = Duration::from_millis(1);
 
 /// A chain whose components reach everyone fast, and a gate for all.
-fn a_fast_chain() -> Given {
+pub fn a_fast_chain() -> Given {
     let fast = [("pilot", 10, "2s"), ("everyone", 100, "2s")];
     // The last one is bad: it is found out long before it has baked.
     let slow = json!([{"name": "pilot", "bakeTime": "30s"}]);
@@ -41,7 +31,7 @@ fn a_fast_chain() -> Given {
 }
 
 /// A version of which the last domain is bad comes to all.
-async fn push_a_bad_end(shop: &Shop) -> Result<()> {
+pub async fn push_a_bad_end(shop: &Shop) -> Result<()> {
     for one in &shop.given.workloads {
         shop.push_to(one, if one.name == "clients" { "v2-err33" } else { "v2" }).await?;
     }
@@ -49,7 +39,7 @@ async fn push_a_bad_end(shop: &Shop) -> Result<()> {
 }
 
 /// Waits until the first three have all of the traffic and the last has its tenth.
-async fn until_the_last_begins(shop: &Shop, run: i64) -> Result<RolloutStatus> {
+pub async fn until_the_last_begins(shop: &Shop, run: i64) -> Result<RolloutStatus> {
     let is_there = |status: &RolloutStatus| {
         let weights: Vec<i32> = status.components.iter().map(|one| one.weight).collect();
         let is_run = status.run.as_ref().is_some_and(|present| present.number == run);
@@ -58,6 +48,14 @@ async fn until_the_last_begins(shop: &Shop, run: i64) -> Result<RolloutStatus> {
             && status.components.last().is_some_and(|one| is_baking(one, 10))
     };
     shop.until("three have 100 % and one 10 %", CHAIN, is_there).await
+}
+
+/// Waits until the run has turned back.
+pub async fn until_it_goes_back(shop: &Shop, run: i64) -> Result<RolloutStatus> {
+    let goes_back = |status: &RolloutStatus| {
+        status.run.as_ref().is_some_and(|one| one.number == run && one.intent == RunIntent::RollBack)
+    };
+    shop.until("it goes back", IN_A_MOMENT, goes_back).await
 }
 
 pub async fn parts3_all_go_back_the_last_first(scene: Arc<Scene>) -> Result<()> {
@@ -83,7 +81,7 @@ pub async fn parts3_all_go_back_the_last_first(scene: Arc<Scene>) -> Result<()> 
 }
 
 /// By the audit log: every route's weight is taken back within the limit, the dependents' before that of what they depend on.
-fn all_went_back(scene: &Scene, shop: &Shop, run: i64) -> Result<()> {
+pub fn all_went_back(scene: &Scene, shop: &Shop, run: i64) -> Result<()> {
     let (answered, _) = deciding_answer(scene, shop, run)?;
     let trail = Trail::of(scene)?.since(answered);
     let mut took = Vec::new();
@@ -102,7 +100,7 @@ fn all_went_back(scene: &Scene, shop: &Shop, run: i64) -> Result<()> {
 }
 
 /// No pod of the stable versions was touched; Deployments wait, paused, on what was rejected; all else is as found.
-async fn stable_is_untouched(scene: &Scene, shop: &Shop) -> Result<()> {
+pub async fn stable_is_untouched(scene: &Scene, shop: &Shop) -> Result<()> {
     for workload in &shop.given.workloads {
         let (name, size) = (&workload.name, usize::try_from(workload.replicas)?);
         pods_of_are_the_first_ones(scene, name, "v1", size)?;
@@ -124,14 +122,12 @@ pub async fn parts3_killed_at_each_write_of_the_way_back(scene: Arc<Scene>) -> R
     let loads = visitors_of_all(&shop)?;
     push_a_bad_end(&shop).await?;
     until_the_last_begins(&shop, 1).await?;
-    let goes_back =
-        |status: &RolloutStatus| status.run.as_ref().is_some_and(|run| run.intent == RunIntent::RollBack);
-    shop.until("it goes back", IN_A_MOMENT, goes_back).await?;
+    until_it_goes_back(&shop, 1).await?;
 
     // When the controller is killed on the heels of each write of the way back
-    let killed_at = kill_at_each_write(&scene, &shop).await?;
+    let controller = scene.controllers.first().context("there is no controller")?;
+    let killed_at = kill_at_each_write(&scene, &shop, controller, &scene.user).await?;
     scene.measured("kills on the way back", &killed_at.len().to_string(), "one at each write");
-    println!("{}: killed at {}", scene.name, killed_at.join(", "));
     ensure!(killed_at.len() >= 10, "only {} kills", killed_at.len());
 
     // Then everything is back all the same: no canary got traffic again, nobody was lost, one record holds the run.
@@ -148,47 +144,6 @@ pub async fn parts3_killed_at_each_write_of_the_way_back(scene: Arc<Scene>) -> R
     let record = shop.record_of(1).await?.status.context("the record is empty")?;
     ensure!(record.outcome == Some(Outcome::RolledBack), "the record says {:?}", record.outcome);
     stable_is_untouched(&scene, &shop).await
-}
-
-/// Kills the controller at one of its first writes, starts another one, and so on until the run has ended. The first write is
-/// the claim of a new leader: killed there each time, it would never do anything. Gives the writes at which it died.
-async fn kill_at_each_write(scene: &Scene, shop: &Shop) -> Result<Vec<String>> {
-    let controller: &Controller = scene.controllers.first().context("there is no controller")?;
-    let until = Timestamp::now() + KILLING;
-    let mut killed_at = Vec::new();
-    while killed_at.len() < KILLS && Timestamp::now() < until {
-        let nth = NTH[killed_at.len() % NTH.len()];
-        let Some(write) = nth_write(scene, shop, nth).await? else { break };
-        controller.kill(scene.lab())?;
-        killed_at.push(write);
-        free_lease(scene.lab(), &scene.namespace).await?;
-        controller.start_again(scene.lab()).await?;
-    }
-    Ok(killed_at)
-}
-
-/// Waits for the n-th write from now on; `None` when the run has ended before.
-async fn nth_write(scene: &Scene, shop: &Shop, nth: usize) -> Result<Option<String>> {
-    let mark = scene.lab().audit().mark();
-    let is_write = |entry: &Entry| {
-        entry.namespace == scene.namespace
-            && !entry.is_lease()
-            && entry.resource != "events"
-            && entry.code < 300
-    };
-    let wait = async {
-        loop {
-            let writes = scene.lab().audit().since(&mark)?.by(&scene.user).mutations().only(is_write);
-            if let Some(write) = writes.0.get(nth - 1) {
-                return Ok(Some(format!("{} {} {}", write.verb, write.resource, write.name)));
-            }
-            if shop.status()?.run.is_some_and(|run| run.ended_at.is_some()) {
-                return Ok(None);
-            }
-            tokio::time::sleep(LOOK).await;
-        }
-    };
-    tokio::time::timeout(SOON, wait).await.context("no write follows on the way back")?
 }
 
 pub async fn parts5_two_steps_back_then_out(scene: Arc<Scene>) -> Result<()> {

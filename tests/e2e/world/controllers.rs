@@ -80,6 +80,11 @@ impl Controller {
         lab.children().unless_dead(&self.name, answers).await
     }
 
+    /// The namespace of its Lease.
+    pub fn home(&self) -> &str {
+        &self.launch.home
+    }
+
     /// Ends it at once (SIGKILL).
     pub fn kill(&self, lab: &Lab) -> Result<()> {
         lab.children().kill(&self.name)

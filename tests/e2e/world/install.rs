@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, ensure};
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
-use kube::api::{DeleteParams, Patch, PatchParams};
+use kube::api::{DeleteParams, DynamicObject, ListParams, Patch, PatchParams, PostParams};
 use kube::{Api, ResourceExt as _};
 use serde_json::{Value, json};
 
@@ -52,15 +52,16 @@ pub fn apply(lab: &Lab, name: &str, objects: &[Value]) -> Result<PathBuf> {
 }
 
 /// What the cluster-wide chart is installed with.
-const CLUSTER_WIDE: [&str; 2] = ["hooks.enabled=true", "config.enabled=true"];
+pub const CLUSTER_WIDE: [&str; 2] = ["hooks.enabled=true", "config.enabled=true"];
 
 /// Installs the chart for the whole cluster, with what has to be asked for, and waits until its kinds are served and its policies are in force.
 pub async fn cluster_wide(lab: &Lab) -> Result<PathBuf> {
     lab.apply(&format!("{{apiVersion: v1, kind: Namespace, metadata: {{name: {HOME}}}}}")).await?;
     let objects = render(lab, HOME, &CLUSTER_WIDE)?;
     let installed = apply(lab, "chart", &objects)?;
-    kinds_are_served(lab).await?;
+    kinds_are_served(lab, &objects).await?;
     changed_deployments_are_paused(lab).await?;
+    actions_are_stamped(lab).await?;
     Ok(installed)
 }
 
@@ -69,7 +70,7 @@ pub async fn one_namespace(lab: &Lab, namespace: &str, settings: &[&str]) -> Res
     let settings: Vec<&str> = [&["namespaced=true"], settings].concat();
     let objects = render(lab, namespace, &settings)?;
     apply(lab, &format!("chart-{namespace}"), &objects)?;
-    kinds_are_served(lab).await
+    kinds_are_served(lab, &objects).await
 }
 
 /// Takes away everything of the cluster-wide chart but its kinds.
@@ -82,17 +83,45 @@ pub fn remove_but_kinds(lab: &Lab) -> Result<()> {
     lab.kubectl(&["delete", "--ignore-not-found", "--wait=false", "-f", &path.to_string_lossy()]).map(drop)
 }
 
-async fn kinds_are_served(lab: &Lab) -> Result<()> {
+/// Every kind of the chart is established, discovery tells of it, and a list of its objects is answered: the one does not
+/// follow from the other at once.
+async fn kinds_are_served(lab: &Lab, chart: &[Value]) -> Result<()> {
     let kinds: Api<CustomResourceDefinition> = Api::all(lab.client());
+    let names: Vec<&str> = chart
+        .iter()
+        .filter(|object| object["kind"] == "CustomResourceDefinition")
+        .filter_map(|object| object["metadata"]["name"].as_str())
+        .collect();
+    ensure!(names.len() >= 4, "the chart has only the kinds {names:?}");
     eventually("Palier's kinds are served", WITHIN, async || {
-        for name in ["rollouts", "rolloutruns", "rolloutactions", "metricsources"] {
-            let kind = kinds.get(&format!("{name}.palier.dev")).await?;
+        for name in &names {
+            let kind = kinds.get(name).await?;
             let conditions = kind.status.and_then(|status| status.conditions).unwrap_or_default();
             if !conditions.iter().any(|one| one.type_ == "Established" && one.status == "True") {
                 return Err(format!("{name} is not established").into());
             }
+            let version = format!("{}/{}", kind.spec.group, kind.spec.versions[0].name);
+            let objects = lab.api(&version, &kind.spec.names.kind, "default").await?;
+            objects.list(&ListParams::default().limit(1)).await?;
         }
         Ok(())
+    })
+    .await
+}
+
+/// The API server's policies learn of a new kind some time after everybody else; until then, what a policy would change is
+/// refused with 503.
+async fn actions_are_stamped(lab: &Lab) -> Result<()> {
+    let actions = lab.api("palier.dev/v1alpha1", "RolloutAction", HOME).await?;
+    let probe: DynamicObject = serde_json::from_value(json!({
+        "apiVersion": "palier.dev/v1alpha1", "kind": "RolloutAction", "metadata": {"name": "policy-probe"},
+        "spec": {"rollout": "policy-probe", "run": 1, "action": "Pause"},
+    }))?;
+    let dry_run = PostParams { dry_run: true, ..PostParams::default() };
+    eventually("the policy stamps actions", WITHIN, async || {
+        let stamped = actions.create(&dry_run, &probe).await?;
+        let user = &stamped.data["spec"]["requestedBy"]["user"];
+        if user.is_string() { Ok(()) } else { Err("nobody asked for it".into()) }
     })
     .await
 }

@@ -73,6 +73,11 @@ impl Scene {
         &self.world.lab
     }
 
+    /// The chart for the whole cluster: see [`World::install_cluster_wide`].
+    pub async fn install_cluster_wide(&self) -> Result<()> {
+        self.world.install_cluster_wide().await
+    }
+
     /// Opens a shop in this namespace: see [`Shop::open`].
     pub async fn given(self: &Arc<Self>, given: Given) -> Result<Shop> {
         Shop::open(self, given).await

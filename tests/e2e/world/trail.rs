@@ -1,4 +1,5 @@
-//! What the controllers did to each component, by the API server's audit log: nothing of it is Palier's own word.
+//! What the controllers did to each component, by the API server's audit log: nothing of it is Palier's own word. A write whose
+//! controller was killed before the answer stands there as failed, and may have been carried out: it counts.
 
 use std::collections::BTreeMap;
 
@@ -50,7 +51,7 @@ impl Trail {
     fn from_entries(entries: &Entries) -> Self {
         let mut canaries: BTreeMap<&str, String> = BTreeMap::new();
         let mut steps = Vec::new();
-        for entry in entries.0.iter().filter(|entry| entry.code < 300) {
+        for entry in entries.0.iter().filter(|entry| entry.may_be_done()) {
             if (&*entry.verb, &*entry.resource) == ("create", "replicasets") {
                 let component = entry.body["metadata"]["labels"][COMPONENT_LABEL].as_str();
                 canaries.insert(&entry.name, component.unwrap_or_default().to_owned());
