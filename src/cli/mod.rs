@@ -132,6 +132,10 @@ fn called_as(program: impl AsRef<Path>) -> &'static str {
     }
 }
 
+/// Threads of the controller. It waits for the API server most of the time; on a large machine one for each core would only
+/// cost memory.
+const CONTROLLER_THREADS: usize = 2;
+
 /// Says what went wrong and what helps.
 pub fn report(printer: &Printer, error: &CliError) {
     let style = printer.error_style();
@@ -146,7 +150,10 @@ pub fn report(printer: &Printer, error: &CliError) {
 
 fn start(cli: Cli, printer: &Printer) -> Result<ExitStatus, CliError> {
     let runtime = match &cli.command {
-        Command::Run(_) => tokio::runtime::Builder::new_multi_thread().enable_all().build()?,
+        Command::Run(_) => {
+            let mut builder = tokio::runtime::Builder::new_multi_thread();
+            builder.worker_threads(CONTROLLER_THREADS).enable_all().build()?
+        }
         _ => tokio::runtime::Builder::new_current_thread().enable_all().build()?,
     };
     runtime.block_on(dispatch(cli, printer))

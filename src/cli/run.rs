@@ -59,7 +59,7 @@ pub struct RunArgs {
     #[arg(long)]
     pub hooks: bool,
     /// Rollouts that are worked on at the same time
-    #[arg(long, value_name = "N", default_value_t = 32, value_parser = clap::value_parser!(u16).range(1..=1024))]
+    #[arg(long, value_name = "N", default_value_t = 12, value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub concurrency: u16,
     /// Form of the log: text or json
     #[arg(long, value_name = "FORMAT", default_value = "text", hide_possible_values = true)]

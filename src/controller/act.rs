@@ -1,5 +1,7 @@
 //! Carries out the writes of a plan, in their order; the first that fails stops.
 
+use std::sync::Arc;
+
 use crate::adapters::kube::call::CallError;
 use crate::adapters::kube::events::Note;
 use crate::adapters::kube::views::{DeploymentView, ServiceView};
@@ -26,15 +28,15 @@ pub async fn carry_out(context: &Context, key: &Key, seen: &Observed, writes: &[
         let stored = context.stores.rollouts.get(&key.namespace, &key.name);
         // The status was stored a moment ago: the Rollout's version is a newer one than the plan was made from.
         let stored = stored.filter(|it| it.seen.at.uid == seen.stored.seen.at.uid);
-        let rollout = stored.as_ref().unwrap_or(&seen.stored);
+        let rollout = stored.as_deref().unwrap_or(&seen.stored);
         let run = lock(&context.desks.of(key)).run.clone();
         let service = service_of(context, key, write);
         let deployment = deployment_of(context, key, write);
         let subject = Subject {
             rollout: &rollout.seen,
             finalizers: &rollout.finalizers,
-            service: service.as_ref(),
-            deployment: deployment.as_ref(),
+            service: service.as_deref(),
+            deployment: deployment.as_deref(),
             run: run.as_ref(),
         };
         let outcome = perform(&context.cluster, subject, write).await;
@@ -79,7 +81,7 @@ fn refuse_config_map(context: &Context, key: &Key, write: &Write, error: &CallEr
 }
 
 /// The Service that a write copies.
-fn service_of(context: &Context, key: &Key, write: &Write) -> Option<ServiceView> {
+fn service_of(context: &Context, key: &Key, write: &Write) -> Option<Arc<ServiceView>> {
     match write {
         Write::CreateCanaryService { service, .. } => {
             context.stores.services.get(&key.namespace, &service.name)
@@ -89,7 +91,7 @@ fn service_of(context: &Context, key: &Key, write: &Write) -> Option<ServiceView
 }
 
 /// The Deployment that a write copies.
-fn deployment_of(context: &Context, key: &Key, write: &Write) -> Option<DeploymentView> {
+fn deployment_of(context: &Context, key: &Key, write: &Write) -> Option<Arc<DeploymentView>> {
     match write {
         Write::CreateReplicaSet { deployment, .. } => {
             context.stores.deployments.get(&key.namespace, &deployment.name)

@@ -1,6 +1,7 @@
 //! Stores and live reads → World.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use crate::adapters::kube::views::RolloutView;
 use crate::adapters::kube::views::services::replica_set_of;
@@ -21,7 +22,7 @@ pub struct Observed {
     /// The world.
     pub world: World,
     /// The Rollout as it is stored.
-    pub stored: RolloutView,
+    pub stored: Arc<RolloutView>,
 }
 
 /// Observes one Rollout; `None` if there is none.
@@ -75,7 +76,7 @@ fn hooks_seen(context: &Context, key: &Key, desk: &mut Desk, rollout: &RolloutSe
     HooksSeen {
         enabled: true,
         cron_jobs: desk.cron_jobs.iter().map(|(name, kept)| (name.clone(), kept.get(name))).collect(),
-        jobs: jobs.into_iter().map(|view| (view.seen.at.name.clone(), view.seen)).collect(),
+        jobs: jobs.iter().map(|view| (view.seen.at.name.clone(), view.seen.clone())).collect(),
         refused: desk.refused_jobs.clone(),
     }
 }
@@ -97,7 +98,7 @@ fn component_seen(
     let stores = &context.stores;
     let namespace = rollout.seen.namespace.as_str();
     let deployment = match stores.deployments.get(namespace, &names.workload) {
-        Some(view) => Look::Found(view.seen),
+        Some(view) => Look::Found(view.seen.clone()),
         None => looks.map_or(Look::Unknown, |looks| looks.deployment.get(&names.workload)),
     };
     let (service, canary_service, foreign_pod) = match (&names.service, names.canary_service()) {
@@ -148,7 +149,7 @@ fn replica_sets(
     listed: &Look<Vec<ReplicaSetSeen>>,
 ) -> Vec<ReplicaSetSeen> {
     let labelled = context.stores.replica_sets.of_rollout(&rollout.namespace, &rollout.at.name);
-    let labelled = labelled.into_iter().filter(|view| view.component == component).map(|view| view.seen);
+    let labelled = labelled.iter().filter(|view| view.component == component).map(|view| view.seen.clone());
     let mut all: BTreeMap<String, ReplicaSetSeen> =
         listed.found().into_iter().flatten().map(|set| (set.at.name.clone(), set.clone())).collect();
     all.extend(labelled.map(|set| (set.at.name.clone(), set)));
@@ -164,7 +165,7 @@ fn service_seen(
     let Some(view) = context.stores.services.get(namespace, name) else {
         return looked.unwrap_or_default();
     };
-    let mut service = view.seen;
+    let mut service = view.seen.clone();
     service.ready = ready_behind(context, namespace, &service);
     Look::Found(service)
 }
@@ -194,8 +195,8 @@ fn routes_seen(
 ) -> Vec<(RouteKind, String, Look<RouteSeen>)> {
     let look = |kind: RouteKind, name: &str| {
         let found = match kind {
-            RouteKind::Http => context.stores.http_routes.get(namespace, name).map(|view| view.0),
-            RouteKind::Grpc => context.stores.grpc_routes.get(namespace, name).map(|view| view.0),
+            RouteKind::Http => context.stores.http_routes.get(namespace, name).map(|view| view.0.clone()),
+            RouteKind::Grpc => context.stores.grpc_routes.get(namespace, name).map(|view| view.0.clone()),
         };
         found.map_or(Look::Missing, Look::Found)
     };
@@ -205,8 +206,8 @@ fn routes_seen(
 /// The actions that speak of the present run, oldest first; all others are void.
 fn actions_of(context: &Context, key: &Key, run: i64) -> Vec<ActionSeen> {
     let views = context.stores.actions.of_rollout(&key.namespace, &key.name);
-    let present = views.into_iter().filter(|view| view.seen.action.run == run);
-    let mut actions: Vec<ActionSeen> = present.map(|view| view.seen).collect();
+    let present = views.iter().filter(|view| view.seen.action.run == run);
+    let mut actions: Vec<ActionSeen> = present.map(|view| view.seen.clone()).collect();
     actions.sort_by(|a, b| (a.created_at, &a.uid).cmp(&(b.created_at, &b.uid)));
     actions
 }

@@ -140,7 +140,7 @@ async fn persist(context: &Context, key: &Key, seen: &Observed, plan: &Plan) -> 
         Ok(row) => {
             context.stores.rollouts.put(row);
             let stored = context.stores.rollouts.get(&key.namespace, &key.name);
-            context.names.learn(key, stored.as_ref());
+            context.names.learn(key, stored.as_deref());
         }
         Err(error) => {
             if error.is_outdated_view() || matches!(error, CallError::Lost { .. }) {

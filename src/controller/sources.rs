@@ -85,7 +85,7 @@ impl Follower {
                 continue;
             }
             is_complete &= take(context, &self.namespace, &name, &source.spec).await;
-            has_changed |= known.insert(name.clone(), source.spec.clone()) != Some(source.spec);
+            has_changed |= known.insert(name.clone(), source.spec.clone()).as_ref() != Some(&source.spec);
             seen.insert(name);
         }
         for gone in known.keys().filter(|name| !seen.contains(*name)) {

@@ -67,7 +67,7 @@ fn watch<V: View>(
 fn rollout_changed(context: &Context, change: Change) {
     let key = Key::new(&change.namespace, &change.name);
     let rollout = context.stores.rollouts.get(&change.namespace, &change.name);
-    for other in context.names.learn(&key, rollout.as_ref()) {
+    for other in context.names.learn(&key, rollout.as_deref()) {
         context.queue.push(&other, Urgency::Ordinary);
     }
     context.queue.push(&key, Urgency::Ordinary);

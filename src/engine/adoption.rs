@@ -225,6 +225,11 @@ fn hand_back(
     if is_adopted && !is_alone && is_stuck && deployment.paused {
         retire_others(turn, part, deployment, set);
     }
+    let is_unused = borrow::weight_in_force(turn, component, part).is_some_and(Weight::is_zero);
+    if is_unused && !part.is_by_pods() && restart::left_over(turn, component, part).is_none() {
+        // Nobody is sent to the canary's Service any more: its drain does not wait for the Deployment controller.
+        is_drained(turn, component);
+    }
     if !is_adopted || !is_alone || deployment.observed_generation < deployment.generation {
         "the Deployment controller adopts the canary and retires the former version"
             .clone_into(&mut component.message);

@@ -109,7 +109,10 @@ pub(super) fn ensure_set_ahead(
             return SetState::Changing;
         }
     }
-    let ready = if set.is_observed { set.available.min(endpoints_of(part, set)) } else { 0 };
+    // A size that is not seen yet costs no pod that is available as long as it is none less: growing ahead, in the middle of a
+    // bake, must not look like a loss of pods.
+    let is_told = set.is_observed || set.replicas >= set.available;
+    let ready = if is_told { set.available.min(endpoints_of(part, set)) } else { 0 };
     if ready >= wanted { SetState::Ready } else { SetState::Starting(ready) }
 }
 

@@ -226,8 +226,7 @@ fn prepare(
         "the Deployment is scaled to 0: the run waits for pods".clone_into(&mut component.message);
         return;
     }
-    let is_kept = keep_in_force(turn, component, part);
-    if !borrow::ensure_canary_service(turn, component, part) || !is_kept {
+    if !keep_in_force(turn, component, part) {
         "the Service is being pinned to stable".clone_into(&mut component.message);
         return give_up_late(turn, component, part);
     }
@@ -243,10 +242,16 @@ fn prepare(
         return;
     }
     let set = borrow::ensure_set(turn, component, part, size);
-    if set != SetState::Ready {
+    // After the pods: they start while the API server looks for a free address, which takes long when many ask.
+    let has_service = borrow::ensure_canary_service(turn, component, part);
+    if set != SetState::Ready || !has_service {
         component.ready_since = None;
     }
     match set {
+        SetState::Ready if !has_service => {
+            "the canary's Service is being made".clone_into(&mut component.message);
+            give_up_late(turn, component, part);
+        }
         SetState::Ready if is_kept_back => {}
         SetState::Ready if !copies::are_pods_bound(turn, component, part) => {
             give_up_late(turn, component, part);

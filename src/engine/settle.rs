@@ -16,6 +16,9 @@ const CHECKPOINT_MIN: Span = Span::seconds(60);
 /// Whether `after` differs from `before` in what must be stored now, or its counters are due to be.
 pub(super) fn must_store(world: &World, after: &RolloutStatus, now: Timestamp) -> bool {
     let before = &world.rollout.status;
+    if before == after {
+        return false;
+    }
     if lasting(before) != lasting(after) {
         return true;
     }

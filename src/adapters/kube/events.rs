@@ -15,8 +15,9 @@ use super::views::RolloutView;
 use crate::api::names::GROUP;
 use crate::engine::world::RolloutSeen;
 
-/// Events that may wait to be sent; more are dropped and counted.
-const WAITING: usize = 256;
+/// Events that may wait to be sent, some 2 kB each; more are dropped and counted. A thousand Rollouts that turn back at once
+/// have three each to tell.
+const WAITING: usize = 4_096;
 /// The API server takes notes of up to 1 024 bytes.
 const LONGEST_NOTE: usize = 1_000;
 /// The longest name of a reporting instance that the API server takes.

@@ -1,21 +1,23 @@
 //! One object as it comes off the wire, turned into a small value at once.
 //!
 //! The API server's objects are large (pod templates, managed fields); what decisions need of them is not. A [`Row`]
-//! is deserialized in place of the object, so that the large form of only one object exists at a time, in lists of
-//! any length too. A body that does not fit its kind makes a row without a view: it is reported and skipped, and
-//! never ends a watch.
+//! is deserialized in place of the object. A body that does not fit its kind makes a row without a view: it is reported
+//! and skipped, and never ends a watch. What a watch tells comes as an [`Arrival`], which is read in full only if it is
+//! news: most of it is the echo of our own writes.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt::Debug;
+use std::marker::PhantomData;
 
 use jiff::Timestamp;
 use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::Resource;
-use serde::de::Error as _;
+use serde::de::{DeserializeOwned, Error as _};
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
+use serde_json::value::RawValue;
 
 use crate::engine::world::Seen;
 
@@ -49,26 +51,56 @@ pub trait View: Sized + Clone + Debug + Send + Sync + 'static {
     }
 }
 
-/// An object with its metadata read and the rest as JSON.
-#[derive(Debug, Default, Deserialize)]
+/// An object with its metadata read and the rest as it came.
+#[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default)]
 pub struct Whole {
     /// The metadata that matters.
     pub metadata: Meta,
     /// `spec`.
-    pub spec: Value,
+    pub spec: Body,
     /// `status`.
-    pub status: Value,
+    pub status: Body,
     /// `endpoints` of an EndpointSlice.
-    pub endpoints: Value,
+    pub endpoints: Body,
     /// `data` of a ConfigMap.
-    pub data: Value,
+    pub data: Body,
     /// `immutable` of a ConfigMap.
-    pub immutable: Value,
+    pub immutable: Body,
+}
+
+/// A part of an object as it came off the wire: read when somebody asks for it.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(transparent)]
+pub struct Body(Option<Box<RawValue>>);
+
+impl Body {
+    /// Reads it as `T`; what is absent is read as null.
+    ///
+    /// # Errors
+    /// When it does not fit; the words begin with `field`.
+    pub fn read<T: DeserializeOwned>(&self, field: &str) -> Result<T, String> {
+        let text = self.0.as_deref().map_or("null", RawValue::get);
+        serde_json::from_str(text).map_err(|error| format!("{field}: {error}"))
+    }
+
+    /// Reads it as JSON.
+    ///
+    /// # Errors
+    /// When it is nested too deeply to be read.
+    pub fn json(&self, field: &str) -> Result<Value, String> {
+        self.read(field)
+    }
+
+    /// Whether there is nothing.
+    #[must_use]
+    pub const fn is_absent(&self) -> bool {
+        self.0.is_none()
+    }
 }
 
 /// The metadata that matters.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Meta {
     /// Name.
@@ -96,7 +128,7 @@ pub struct Meta {
 }
 
 /// An owner of an object.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default)]
 pub struct Owner {
     /// Its uid.
@@ -137,43 +169,88 @@ pub struct Row<V> {
     pub view: Result<V, String>,
 }
 
-impl<V> Row<V> {
+/// Which object something speaks of, and in which version.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Place<'a> {
     /// Namespace; empty for a cluster-wide object.
+    pub namespace: &'a str,
+    /// Name.
+    pub name: &'a str,
+    /// Uid.
+    pub uid: &'a str,
+    /// Version.
+    pub version: &'a str,
+}
+
+impl<'a> Place<'a> {
+    fn of(meta: &'a ObjectMeta) -> Self {
+        Self {
+            namespace: meta.namespace.as_deref().unwrap_or_default(),
+            name: meta.name.as_deref().unwrap_or_default(),
+            uid: meta.uid.as_deref().unwrap_or_default(),
+            version: meta.resource_version.as_deref().unwrap_or_default(),
+        }
+    }
+
+    /// Namespace and name.
     #[must_use]
-    pub fn namespace(&self) -> &str {
-        self.meta.namespace.as_deref().unwrap_or_default()
+    pub fn key(&self) -> (String, String) {
+        (self.namespace.to_owned(), self.name.to_owned())
+    }
+}
+
+impl<V> Row<V> {
+    /// Which object it is, and in which version.
+    #[must_use]
+    pub fn place(&self) -> Place<'_> {
+        Place::of(&self.meta)
     }
 
     /// Name.
     #[must_use]
     pub fn name(&self) -> &str {
-        self.meta.name.as_deref().unwrap_or_default()
-    }
-
-    /// Uid.
-    #[must_use]
-    pub fn uid(&self) -> &str {
-        self.meta.uid.as_deref().unwrap_or_default()
+        self.place().name
     }
 
     /// Identity and version.
     #[must_use]
     pub fn seen(&self) -> Seen {
-        Seen {
-            name: self.name().to_owned(),
-            uid: self.uid().to_owned(),
-            resource_version: self.resource_version().to_owned(),
-        }
-    }
-
-    /// Version.
-    #[must_use]
-    pub fn resource_version(&self) -> &str {
-        self.meta.resource_version.as_deref().unwrap_or_default()
+        let Place { name, uid, version, .. } = self.place();
+        Seen { name: name.to_owned(), uid: uid.to_owned(), resource_version: version.to_owned() }
     }
 }
 
 impl<'de, V: View> Deserialize<'de> for Row<V> {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        Arrival::deserialize(from).map(Arrival::open)
+    }
+}
+
+/// An object that a watch tells of, not read in full yet.
+#[derive(Clone, Debug)]
+pub struct Arrival<V> {
+    meta: ObjectMeta,
+    whole: Whole,
+    kind: PhantomData<fn() -> V>,
+}
+
+impl<V> Arrival<V> {
+    /// Which object it is, and in which version.
+    #[must_use]
+    pub fn place(&self) -> Place<'_> {
+        Place::of(&self.meta)
+    }
+}
+
+impl<V: View> Arrival<V> {
+    /// Reads it.
+    #[must_use]
+    pub fn open(self) -> Row<V> {
+        Row { meta: self.meta, view: V::of(self.whole) }
+    }
+}
+
+impl<'de, V: View> Deserialize<'de> for Arrival<V> {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
         let whole = Whole::deserialize(from)?;
         if whole.metadata.name.is_empty() || whole.metadata.uid.is_empty() {
@@ -186,11 +263,11 @@ impl<'de, V: View> Deserialize<'de> for Row<V> {
             resource_version: Some(whole.metadata.resource_version.clone()),
             ..ObjectMeta::default()
         };
-        Ok(Row { meta, view: V::of(whole) })
+        Ok(Arrival { meta, whole, kind: PhantomData })
     }
 }
 
-impl<V: View> Resource for Row<V> {
+impl<V: View> Resource for Arrival<V> {
     type DynamicType = ();
     type Scope = NamespaceResourceScope;
 

@@ -6,11 +6,11 @@
 
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use kube::runtime::watcher::Event;
 
-use super::row::{Row, View};
+use super::row::{Arrival, Place, Row, View};
 use super::version::compare;
 
 /// Tombstones kept. A late answer is late by seconds; this many deletions of one kind take longer.
@@ -56,7 +56,7 @@ pub struct Store<V> {
 
 #[derive(Debug)]
 struct Inner<V> {
-    objects: BTreeMap<String, BTreeMap<String, V>>,
+    objects: BTreeMap<String, BTreeMap<String, Arc<V>>>,
     /// Names by namespace and Rollout.
     members: BTreeMap<String, BTreeMap<String, BTreeSet<String>>>,
     /// Version by uid of what is gone; without a version nothing of that uid can come back.
@@ -90,29 +90,29 @@ impl<V> Default for Store<V> {
 
 impl<V: View> Store<V> {
     /// Takes an event of the watch.
-    pub fn feed(&self, event: Event<Row<V>>) -> Fed {
+    pub fn feed(&self, event: Event<Arrival<V>>) -> Fed {
         let mut inner = self.lock();
         match event {
             Event::Init => {
                 inner.listing = Some(Listing::default());
                 Fed::Same
             }
-            Event::InitApply(row) => {
+            Event::InitApply(arrival) => {
                 if let Some(listing) = &mut inner.listing {
-                    listing.listed.insert(key_of(&row));
+                    listing.listed.insert(arrival.place().key());
                 }
-                inner.take(row)
+                inner.take_arrival(arrival)
             }
             Event::InitDone => inner.finish_list(),
-            Event::Apply(row) => inner.take(row),
-            Event::Delete(row) => inner.drop_row(&row),
+            Event::Apply(arrival) => inner.take_arrival(arrival),
+            Event::Delete(arrival) => inner.drop_at(arrival.place()),
         }
     }
 
     /// Takes the answer to a write or a read of our own. Gives the change, if it was news.
     pub fn put(&self, row: Row<V>) -> Option<Change> {
         let mut inner = self.lock();
-        let key = key_of(&row);
+        let key = row.place().key();
         match inner.take(row) {
             Fed::Changed(change) => {
                 if let Some(listing) = &mut inner.listing {
@@ -139,18 +139,18 @@ impl<V: View> Store<V> {
 
     /// One object.
     #[must_use]
-    pub fn get(&self, namespace: &str, name: &str) -> Option<V> {
+    pub fn get(&self, namespace: &str, name: &str) -> Option<Arc<V>> {
         self.lock().get(namespace, name).cloned()
     }
 
     /// What `pick` takes from one object, without a copy of the rest.
     pub fn with<T>(&self, namespace: &str, name: &str, pick: impl FnOnce(&V) -> T) -> Option<T> {
-        self.lock().get(namespace, name).map(pick)
+        self.lock().get(namespace, name).map(|view| pick(view))
     }
 
     /// The objects of one Rollout, by name.
     #[must_use]
-    pub fn of_rollout(&self, namespace: &str, rollout: &str) -> Vec<V> {
+    pub fn of_rollout(&self, namespace: &str, rollout: &str) -> Vec<Arc<V>> {
         let inner = self.lock();
         let names = inner.members.get(namespace).and_then(|it| it.get(rollout));
         names.into_iter().flatten().filter_map(|name| inner.get(namespace, name).cloned()).collect()
@@ -167,8 +167,8 @@ impl<V: View> Store<V> {
     }
 
     /// Calls `visit` with each object. The store is locked meanwhile.
-    pub fn for_each(&self, visit: impl FnMut(&V)) {
-        self.lock().objects.values().flat_map(BTreeMap::values).for_each(visit);
+    pub fn for_each(&self, mut visit: impl FnMut(&V)) {
+        self.lock().objects.values().flat_map(BTreeMap::values).for_each(|view| visit(view));
     }
 
     /// Number of objects.
@@ -204,28 +204,46 @@ impl<V: View> Store<V> {
 }
 
 impl<V: View> Inner<V> {
-    fn get(&self, namespace: &str, name: &str) -> Option<&V> {
+    fn get(&self, namespace: &str, name: &str) -> Option<&Arc<V>> {
         self.objects.get(namespace)?.get(name)
     }
 
+    /// Most of what a watch tells is known already, from the answers to our own writes: it is not even read.
+    fn take_arrival(&mut self, arrival: Arrival<V>) -> Fed {
+        match self.weigh(arrival.place()) {
+            Some(fed) => fed,
+            None => self.keep(arrival.open()),
+        }
+    }
+
     fn take(&mut self, row: Row<V>) -> Fed {
-        let (namespace, name) = key_of(&row);
-        if self.is_buried(&row) {
-            return Fed::Same;
+        match self.weigh(row.place()) {
+            Some(fed) => fed,
+            None => self.keep(row),
         }
-        let stored = self.get(&namespace, &name).map(|it| it.at().resource_version.clone());
-        if let Some(stored) = &stored {
-            match compare(row.resource_version(), stored) {
-                Some(Ordering::Greater) => {}
-                Some(Ordering::Less | Ordering::Equal) => return Fed::Same,
-                None => {
-                    self.remove(&namespace, &name);
-                    return Fed::Lost;
-                }
+    }
+
+    /// What there is to say of an object without reading it; `None` if it is news.
+    fn weigh(&mut self, at: Place<'_>) -> Option<Fed> {
+        if self.is_buried(at) {
+            return Some(Fed::Same);
+        }
+        let Some(stored) = self.get(at.namespace, at.name) else {
+            return compare(at.version, "0").is_none().then_some(Fed::Lost);
+        };
+        match compare(at.version, &stored.at().resource_version) {
+            Some(Ordering::Greater) => None,
+            Some(Ordering::Less | Ordering::Equal) => Some(Fed::Same),
+            None => {
+                self.remove(at.namespace, at.name);
+                Some(Fed::Lost)
             }
-        } else if compare(row.resource_version(), "0").is_none() {
-            return Fed::Lost;
         }
+    }
+
+    /// Keeps what is news.
+    fn keep(&mut self, row: Row<V>) -> Fed {
+        let (namespace, name) = row.place().key();
         match row.view {
             Ok(view) if view.is_watched() => Fed::Changed(self.insert(namespace, name, view)),
             Ok(view) => {
@@ -240,23 +258,22 @@ impl<V: View> Inner<V> {
         }
     }
 
-    fn drop_row(&mut self, row: &Row<V>) -> Fed {
-        let (namespace, name) = key_of(row);
-        let Some(stored) = self.get(&namespace, &name).map(|it| it.at().clone()) else {
-            self.bury(row.uid().to_owned(), Some(row.resource_version().to_owned()));
+    fn drop_at(&mut self, at: Place<'_>) -> Fed {
+        let Some(stored) = self.get(at.namespace, at.name) else {
+            self.bury(at.uid.to_owned(), Some(at.version.to_owned()));
             return Fed::Same;
         };
-        let order = compare(row.resource_version(), &stored.resource_version);
+        let order = compare(at.version, &stored.at().resource_version);
         if order.is_none() {
-            self.remove(&namespace, &name);
+            self.remove(at.namespace, at.name);
             return Fed::Lost;
         }
         // A late deletion, of a former object of that name or from before the label came back.
         if order == Some(Ordering::Less) {
             return Fed::Same;
         }
-        self.bury(row.uid().to_owned(), Some(row.resource_version().to_owned()));
-        self.remove(&namespace, &name).map_or(Fed::Same, Fed::Changed)
+        self.bury(at.uid.to_owned(), Some(at.version.to_owned()));
+        self.remove(at.namespace, at.name).map_or(Fed::Same, Fed::Changed)
     }
 
     fn finish_list(&mut self) -> Fed {
@@ -278,7 +295,7 @@ impl<V: View> Inner<V> {
             let members = self.members.entry(namespace.clone()).or_default();
             members.entry(rollout.to_owned()).or_default().insert(name.clone());
         }
-        self.objects.entry(namespace.clone()).or_default().insert(name.clone(), view);
+        self.objects.entry(namespace.clone()).or_default().insert(name.clone(), Arc::new(view));
         change.namespace = namespace;
         change.name = name;
         change
@@ -321,17 +338,11 @@ impl<V: View> Inner<V> {
         }
     }
 
-    fn is_buried(&self, row: &Row<V>) -> bool {
-        self.tombstones.get(row.uid()).is_some_and(|version| {
-            version
-                .as_ref()
-                .is_none_or(|gone| compare(row.resource_version(), gone) != Some(Ordering::Greater))
+    fn is_buried(&self, at: Place<'_>) -> bool {
+        self.tombstones.get(at.uid).is_some_and(|version| {
+            version.as_ref().is_none_or(|gone| compare(at.version, gone) != Some(Ordering::Greater))
         })
     }
-}
-
-fn key_of<V>(row: &Row<V>) -> (String, String) {
-    (row.namespace().to_owned(), row.name().to_owned())
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use kube::api::Api;
 use kube::runtime::watcher::{Config, Error, watcher};
 
 use super::call::{CallError, Cluster, Path};
-use super::row::{Row, View};
+use super::row::{Arrival, Row, View};
 use super::store::{Change, Fed, Store};
 
 /// Objects per page of a list.
@@ -36,7 +36,7 @@ pub async fn keep<V: View>(
     mut on_change: impl FnMut(Change),
     mut on_error: impl FnMut(String),
 ) {
-    let api: Api<Row<V>> = match &scope.namespace {
+    let api: Api<Arrival<V>> = match &scope.namespace {
         Some(namespace) => Api::namespaced(cluster.client().clone(), namespace),
         None => Api::all(cluster.client().clone()),
     };

@@ -58,7 +58,7 @@ async fn the_older_of_two_rollouts_has_the_deployment() {
     let stage = stage();
     let learn = |name: &str| {
         let view = stage.context.stores.rollouts.get("shop", name);
-        stage.context.names.learn(&Key::new("shop", name), view.as_ref())
+        stage.context.names.learn(&Key::new("shop", name), view.as_deref())
     };
     learn("shop");
     let mut other = rollout("12", json!(null));

@@ -3,13 +3,21 @@ use serde_json::{Value, json};
 use super::*;
 use crate::adapters::kube::views::ServiceView;
 
+/// The same as a watch tells it.
+fn told(name: &str, uid: &str, version: &str, label: Option<&str>) -> Arrival<ServiceView> {
+    serde_json::from_value(object(name, uid, version, label)).unwrap()
+}
+
 fn service(name: &str, uid: &str, version: &str, label: Option<&str>) -> Row<ServiceView> {
+    serde_json::from_value(object(name, uid, version, label)).unwrap()
+}
+
+fn object(name: &str, uid: &str, version: &str, label: Option<&str>) -> Value {
     let labels: Value = label.map_or(json!({}), |label| json!({"palier.dev/rollout": label}));
-    serde_json::from_value(json!({
+    json!({
         "metadata": {"name": name, "namespace": "shop", "uid": uid, "resourceVersion": version, "labels": labels},
         "spec": {"selector": {"app": "shop", "version": version}},
-    }))
-    .unwrap()
+    })
 }
 
 fn version(store: &Store<ServiceView>, name: &str) -> Option<String> {
@@ -19,18 +27,18 @@ fn version(store: &Store<ServiceView>, name: &str) -> Option<String> {
 #[test]
 fn an_older_event_does_not_undo_our_own_write() {
     let store = Store::default();
-    store.feed(Event::Apply(service("api", "u", "10", Some("shop"))));
+    store.feed(Event::Apply(told("api", "u", "10", Some("shop"))));
     assert!(store.put(service("api", "u", "12", Some("shop"))).is_some());
-    assert_eq!(store.feed(Event::Apply(service("api", "u", "11", Some("shop")))), Fed::Same);
-    assert_eq!(store.feed(Event::Apply(service("api", "u", "12", Some("shop")))), Fed::Same);
+    assert_eq!(store.feed(Event::Apply(told("api", "u", "11", Some("shop")))), Fed::Same);
+    assert_eq!(store.feed(Event::Apply(told("api", "u", "12", Some("shop")))), Fed::Same);
     assert_eq!(version(&store, "api").as_deref(), Some("12"));
 }
 
 #[test]
 fn a_late_answer_does_not_bring_back_what_is_gone() {
     let store = Store::default();
-    store.feed(Event::Apply(service("api", "u", "10", Some("shop"))));
-    store.feed(Event::Delete(service("api", "u", "20", Some("shop"))));
+    store.feed(Event::Apply(told("api", "u", "10", Some("shop"))));
+    store.feed(Event::Delete(told("api", "u", "20", Some("shop"))));
     assert!(store.put(service("api", "u", "15", Some("shop"))).is_none());
     assert_eq!(version(&store, "api"), None);
     // Another object of that name is another object.
@@ -40,34 +48,34 @@ fn a_late_answer_does_not_bring_back_what_is_gone() {
 #[test]
 fn what_the_server_deleted_at_our_word_stays_gone_whatever_events_come() {
     let store = Store::default();
-    store.feed(Event::Apply(service("api", "u", "10", Some("shop"))));
+    store.feed(Event::Apply(told("api", "u", "10", Some("shop"))));
     assert!(store.forget("shop", "api", Some("other")).is_none());
     assert!(store.forget("shop", "api", Some("u")).is_some());
-    assert_eq!(store.feed(Event::Apply(service("api", "u", "99", Some("shop")))), Fed::Same);
+    assert_eq!(store.feed(Event::Apply(told("api", "u", "99", Some("shop")))), Fed::Same);
     assert_eq!(version(&store, "api"), None);
 }
 
 #[test]
 fn an_object_that_lost_the_label_leaves_and_may_come_back() {
     let store = Store::default();
-    store.feed(Event::Apply(service("api", "u", "10", Some("shop"))));
+    store.feed(Event::Apply(told("api", "u", "10", Some("shop"))));
     let change = store.put(service("api", "u", "11", None)).unwrap();
     assert!(change.rollouts.contains("shop"));
     assert_eq!(version(&store, "api"), None);
-    assert_eq!(store.feed(Event::Apply(service("api", "u", "10", Some("shop")))), Fed::Same);
+    assert_eq!(store.feed(Event::Apply(told("api", "u", "10", Some("shop")))), Fed::Same);
     // The watch tells the same with a deletion; the label is back by then.
     store.put(service("api", "u", "12", Some("shop")));
-    assert_eq!(store.feed(Event::Delete(service("api", "u", "11", Some("shop")))), Fed::Same);
+    assert_eq!(store.feed(Event::Delete(told("api", "u", "11", Some("shop")))), Fed::Same);
     assert_eq!(version(&store, "api").as_deref(), Some("12"));
 }
 
 #[test]
 fn a_list_drops_what_is_gone_and_doubts_what_was_written_meanwhile() {
     let store = Store::default();
-    store.feed(Event::Apply(service("old", "a", "1", Some("shop"))));
-    store.feed(Event::Apply(service("kept", "b", "2", Some("shop"))));
+    store.feed(Event::Apply(told("old", "a", "1", Some("shop"))));
+    store.feed(Event::Apply(told("kept", "b", "2", Some("shop"))));
     store.feed(Event::Init);
-    store.feed(Event::InitApply(service("kept", "b", "2", Some("shop"))));
+    store.feed(Event::InitApply(told("kept", "b", "2", Some("shop"))));
     store.put(service("new", "c", "9", Some("shop")));
     let Fed::Listed { gone, doubtful } = store.feed(Event::InitDone) else { panic!("not listed") };
     assert_eq!(gone.iter().map(|change| change.name.as_str()).collect::<Vec<_>>(), ["old"]);
@@ -81,7 +89,7 @@ fn a_list_does_not_undo_our_own_write() {
     let store = Store::default();
     store.feed(Event::Init);
     store.put(service("api", "u", "12", Some("shop")));
-    store.feed(Event::InitApply(service("api", "u", "10", Some("shop"))));
+    store.feed(Event::InitApply(told("api", "u", "10", Some("shop"))));
     store.feed(Event::InitDone);
     assert_eq!(version(&store, "api").as_deref(), Some("12"));
 }
@@ -89,17 +97,17 @@ fn a_list_does_not_undo_our_own_write() {
 #[test]
 fn versions_that_are_no_numbers_are_never_newer() {
     let store = Store::default();
-    assert_eq!(store.feed(Event::Apply(service("api", "u", "x", Some("shop")))), Fed::Lost);
-    store.feed(Event::Apply(service("api", "u", "10", Some("shop"))));
-    assert_eq!(store.feed(Event::Apply(service("api", "u", "x", Some("shop")))), Fed::Lost);
+    assert_eq!(store.feed(Event::Apply(told("api", "u", "x", Some("shop")))), Fed::Lost);
+    store.feed(Event::Apply(told("api", "u", "10", Some("shop"))));
+    assert_eq!(store.feed(Event::Apply(told("api", "u", "x", Some("shop")))), Fed::Lost);
     assert_eq!(version(&store, "api"), None, "nothing may be concluded from the stored state either");
 }
 
 #[test]
 fn members_follow_the_label() {
     let store = Store::default();
-    store.feed(Event::Apply(service("api", "u", "10", Some("shop"))));
-    let Fed::Changed(change) = store.feed(Event::Apply(service("api", "u", "11", Some("mall")))) else {
+    store.feed(Event::Apply(told("api", "u", "10", Some("shop"))));
+    let Fed::Changed(change) = store.feed(Event::Apply(told("api", "u", "11", Some("mall")))) else {
         panic!("not changed")
     };
     assert_eq!(change.rollouts.into_iter().collect::<Vec<_>>(), ["mall", "shop"]);
@@ -122,7 +130,7 @@ fn a_bad_object_is_reported_and_not_kept() {
 fn tombstones_are_bounded() {
     let store: Store<ServiceView> = Store::default();
     for uid in 0..TOMBSTONES + 10 {
-        store.feed(Event::Delete(service("api", &uid.to_string(), "5", Some("shop"))));
+        store.feed(Event::Delete(told("api", &uid.to_string(), "5", Some("shop"))));
     }
     assert_eq!(store.lock().tombstones.len(), TOMBSTONES);
 }

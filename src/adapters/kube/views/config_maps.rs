@@ -21,8 +21,8 @@ impl View for ConfigMapView {
         let Whole { metadata, data, immutable, .. } = whole;
         Ok(Self(ConfigMapSeen {
             at: metadata.seen(),
-            is_immutable: immutable == Value::Bool(true),
-            data: texts(&data, ""),
+            is_immutable: immutable.json("immutable")? == Value::Bool(true),
+            data: texts(&data.json("data")?, ""),
         }))
     }
 

@@ -34,7 +34,7 @@ impl View for JobView {
                 deleting: metadata.is_deleting(),
                 run: run.unwrap_or(0),
                 created_at: metadata.creation_timestamp.unwrap_or(Timestamp::UNIX_EPOCH),
-                state: state_of(&status),
+                state: state_of(&status.json("status")?),
             },
         })
     }
@@ -76,7 +76,7 @@ impl View for CronJobView {
     const PLURAL: &'static str = "cronjobs";
 
     fn of(whole: Whole) -> Result<Self, String> {
-        let suspended = whole.spec.get("suspend").and_then(Value::as_bool).unwrap_or(false);
+        let suspended = whole.spec.json("spec")?.get("suspend").and_then(Value::as_bool).unwrap_or(false);
         Ok(Self(CronJobSeen { at: whole.metadata.seen(), suspended }))
     }
 

@@ -1,8 +1,6 @@
 //! Palier's own kinds.
 
 use jiff::Timestamp;
-use serde::de::DeserializeOwned;
-use serde_json::Value;
 
 use crate::adapters::kube::row::{View, Whole};
 use crate::api::names::{FINALIZER, GROUP, VERSION};
@@ -35,8 +33,8 @@ impl View for RolloutView {
                 generation: metadata.generation,
                 deleting: metadata.is_deleting(),
                 has_finalizer: metadata.finalizers.iter().any(|it| it == FINALIZER),
-                spec: body("spec", spec)?,
-                status: if status.is_null() { RolloutStatus::default() } else { body("status", status)? },
+                spec: spec.read("spec")?,
+                status: if status.is_absent() { RolloutStatus::default() } else { status.read("status")? },
                 namespace: metadata.namespace,
             },
             finalizers: metadata.finalizers,
@@ -72,7 +70,7 @@ impl View for ActionView {
             at: metadata.seen(),
             seen: ActionSeen {
                 created_at: metadata.creation_timestamp.unwrap_or(Timestamp::UNIX_EPOCH),
-                action: body("spec", spec)?,
+                action: spec.read("spec")?,
                 uid: metadata.uid,
             },
         })
@@ -102,7 +100,7 @@ impl View for MetricSourceView {
     const PLURAL: &'static str = "metricsources";
 
     fn of(whole: Whole) -> Result<Self, String> {
-        Ok(Self { at: whole.metadata.seen(), spec: body("spec", whole.spec)? })
+        Ok(Self { at: whole.metadata.seen(), spec: whole.spec.read("spec")? })
     }
 
     fn at(&self) -> &Seen {
@@ -143,8 +141,4 @@ impl View for RunView {
     fn rollout(&self) -> Option<&str> {
         None
     }
-}
-
-fn body<T: DeserializeOwned>(field: &str, value: Value) -> Result<T, String> {
-    serde_json::from_value(value).map_err(|error| format!("{field}: {error}"))
 }

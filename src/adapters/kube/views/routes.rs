@@ -46,7 +46,8 @@ route_view!(HttpRouteView, "HTTPRoute", "httproutes");
 route_view!(GrpcRouteView, "GRPCRoute", "grpcroutes");
 
 fn route_of(whole: Whole) -> Result<RouteSeen, String> {
-    let Whole { metadata, mut spec, status, .. } = whole;
+    let Whole { metadata, spec, status, .. } = whole;
+    let (mut spec, status) = (spec.json("spec")?, status.json("status")?);
     let acceptance = acceptance_of(&metadata.namespace, metadata.generation, &spec, &status);
     let rules = match spec.get_mut("rules").map(Value::take) {
         Some(Value::Array(rules)) => rules,

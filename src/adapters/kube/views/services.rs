@@ -39,7 +39,8 @@ impl View for ServiceView {
     const PLURAL: &'static str = "services";
 
     fn of(whole: Whole) -> Result<Self, String> {
-        let Whole { metadata, mut spec, .. } = whole;
+        let Whole { metadata, spec, .. } = whole;
+        let mut spec = spec.json("spec")?;
         let selector = texts(&spec, "/selector");
         if let Some(fields) = spec.as_object_mut() {
             fields.retain(|field, _| COMMON_FIELDS.contains(&field.as_str()));
@@ -85,7 +86,7 @@ impl View for SliceView {
 
     fn of(whole: Whole) -> Result<Self, String> {
         let Whole { metadata, endpoints, .. } = whole;
-        let mut ready_pods: Vec<String> = match &endpoints {
+        let mut ready_pods: Vec<String> = match &endpoints.json("endpoints")? {
             Value::Array(list) => list.iter().filter_map(ready_pod).map(str::to_owned).collect(),
             Value::Null => Vec::new(),
             _ => return Err("endpoints is not a list".to_owned()),

@@ -127,7 +127,8 @@ fn a_route_is_accepted_when_all_its_gateways_speak_of_its_generation() {
 fn a_body_that_does_not_fit_is_reported_with_its_field() {
     let object = json!({"metadata": {"name": "shop", "namespace": "shop", "uid": "u", "resourceVersion": "1"}, "spec": {"components": 7}});
     let row = serde_json::from_value::<Row<RolloutView>>(object).unwrap();
-    assert_eq!((row.namespace(), row.name(), row.resource_version()), ("shop", "shop", "1"));
+    let place = row.place();
+    assert_eq!((place.namespace, place.name, place.version), ("shop", "shop", "1"));
     assert!(row.view.unwrap_err().starts_with("spec: "));
 }
 

@@ -34,6 +34,7 @@ impl View for DeploymentView {
 
     fn of(whole: Whole) -> Result<Self, String> {
         let Whole { metadata, spec, status, .. } = whole;
+        let (spec, status) = (spec.json("spec")?, status.json("status")?);
         let template = spec.get("template").ok_or("spec.template is missing")?;
         let seen = DeploymentSeen {
             at: metadata.seen(),
@@ -86,6 +87,7 @@ impl View for ReplicaSetView {
 
     fn of(whole: Whole) -> Result<Self, String> {
         let Whole { metadata, spec, status, .. } = whole;
+        let (spec, status) = (spec.json("spec")?, status.json("status")?);
         let template = spec.get("template").ok_or("spec.template is missing")?;
         let annotation = |name: &str| metadata.annotations.get(name);
         Ok(Self {

@@ -411,7 +411,7 @@ async fn a_job_that_is_there_already_is_taken_only_if_it_is_of_this_run() {
         let answers = [(200, cron_job()), (201, record()), status(409, "AlreadyExists"), (200, found)];
         let (outcome, _) = send(&create_job(), &answers).await;
         match outcome.unwrap() {
-            Effect::Job(Now::Is(row)) => assert!(is_ours && row.uid() == "job-uid"),
+            Effect::Job(Now::Is(row)) => assert!(is_ours && row.place().uid == "job-uid"),
             Effect::JobRefused { name, why } => {
                 assert!(
                     !is_ours && name == "shop-7-backup-1-abc" && why.contains("is there already"),
