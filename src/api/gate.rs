@@ -5,6 +5,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::Span;
+use super::preset::Preset;
 use super::rule::{Budget, Compare, OnInconclusive, Quantile, SequentialLatency, SequentialRate, Threshold};
 
 /// A judged metric. Every `interval` the question is asked; its answer passes, fails, or is no evidence.
@@ -14,8 +15,8 @@ use super::rule::{Budget, Compare, OnInconclusive, Quantile, SequentialLatency, 
 #[x_kube(validation = ("has(self.degradedMode) == (has(self.onFailure) && self.onFailure == 'DegradedMode')", "onFailure: DegradedMode and degradedMode go together: name an entry of spec.degradedModes"))]
 #[x_kube(validation = ("[has(self.threshold), has(self.compare), has(self.sequentialRate), has(self.sequentialLatency), has(self.quantile), has(self.budget)].filter(it, it).size() <= 1", "a gate judges in one way: keep one of threshold, compare, sequentialRate, sequentialLatency, quantile and budget"))]
 #[x_kube(validation = ("has(self.threshold) || !has(self.prometheus.query)", "a query of one number needs threshold: min, max or both"))]
-#[x_kube(validation = ("!(has(self.compare) || has(self.sequentialRate) || has(self.budget)) || has(self.prometheus.bad)", "compare, sequentialRate and budget need prometheus.bad and prometheus.total"))]
-#[x_kube(validation = ("(has(self.sequentialLatency) || has(self.quantile)) ? has(self.prometheus.buckets) : (!has(self.prometheus.buckets) || !has(self.threshold))", "sequentialLatency and quantile go together with prometheus.buckets, and with nothing else"))]
+#[x_kube(validation = ("!(has(self.compare) || has(self.sequentialRate) || has(self.budget)) || has(self.prometheus.bad) || has(self.prometheus.preset)", "compare, sequentialRate and budget need prometheus.bad and prometheus.total, or a preset"))]
+#[x_kube(validation = ("(has(self.sequentialLatency) || has(self.quantile)) ? has(self.prometheus.buckets) || has(self.prometheus.preset) : (!has(self.prometheus.buckets) || !has(self.threshold))", "sequentialLatency and quantile go together with prometheus.buckets or a preset, and with nothing else"))]
 pub struct Gate {
     /// Name, unique among the gates that a component is judged by.
     #[x_kube(validation = ("self.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?$')", "not a gate name: lower-case letters, digits and '-'"))]
@@ -150,7 +151,14 @@ impl Gate {
         if let Some(query) = &asked.query {
             return self.threshold.as_ref().map(|limits| Rule::Number { query, limits });
         }
-        if let (Some(bad), Some(total)) = (&asked.bad, &asked.total) {
+        let is_of_latency =
+            asked.buckets.is_some() || self.sequential_latency.is_some() || self.quantile.is_some();
+        let counters = match (&asked.bad, &asked.total, asked.preset) {
+            (Some(bad), Some(total), _) => Some((bad.as_str(), total.as_str())),
+            (_, _, Some(preset)) if !is_of_latency => Some((preset.bad(), preset.total())),
+            _ => None,
+        };
+        if let Some((bad, total)) = counters {
             let by = match (&self.threshold, &self.compare, &self.budget) {
                 (Some(limits), _, _) => CountersRule::Share(limits),
                 (_, Some(compare), _) => CountersRule::Compare(compare),
@@ -159,7 +167,7 @@ impl Gate {
             };
             return Some(Rule::Counters { bad, total, by });
         }
-        let query = asked.buckets.as_ref()?;
+        let query = asked.buckets.as_deref().or_else(|| asked.preset.map(Preset::buckets))?;
         let by = match &self.quantile {
             Some(quantile) => BucketsRule::Quantile(quantile),
             None => BucketsRule::Sequential(self.sequential_latency.clone().unwrap_or_default()),
@@ -180,13 +188,13 @@ pub struct FailureWindow {
     pub of: i32,
 }
 
-/// What is asked of the metric server: `query`, or `bad` and `total`, or `buckets`.
+/// What is asked of the metric server: `query`, or `bad` and `total`, or `buckets`, or a `preset`.
 ///
 /// In all of them `$namespace $rollout $component $phase $window $canary_pods $stable_pods $canary_revision $stable_revision
 /// $service $route` are replaced, escaped for PromQL strings; `$pods` stands for the pods of both revisions.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
-#[x_kube(validation = ("[has(self.query), has(self.bad), has(self.buckets)].filter(it, it).size() == 1 && has(self.bad) == has(self.total)", "give query, or bad and total together, or buckets"))]
+#[x_kube(validation = ("[has(self.query), has(self.bad), has(self.buckets), has(self.preset)].filter(it, it).size() == 1 && has(self.bad) == has(self.total)", "give query, or bad and total together, or buckets, or preset"))]
 pub struct PrometheusQuery {
     /// PromQL that answers one number, for `threshold`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -206,6 +214,9 @@ pub struct PrometheusQuery {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 4096))]
     pub buckets: Option<String>,
+    /// Known queries of what serves the metrics, in place of `bad` and `total`, or of `buckets` where latency is judged.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub preset: Option<Preset>,
     /// Name of the MetricSource to ask.
     #[serde(default = "default_source")]
     #[schemars(length(min = 1, max = 253))]

@@ -13,6 +13,7 @@ pub mod gate;
 pub mod hook;
 pub mod metric_source;
 pub mod names;
+pub mod preset;
 pub mod rollout;
 pub mod rule;
 pub mod run;
@@ -31,6 +32,7 @@ pub use gate::{
 };
 pub use hook::{CronJobRef, Hook, HookFailure, HookPoint, HookState, HookStatus};
 pub use metric_source::{MetricSource, MetricSourceSpec, PrometheusServer};
+pub use preset::Preset;
 pub use rollout::{
     Component, Interception, OnDelete, Phase, PhaseOverride, Retain, Rollout, RolloutSpec, WorkloadRef,
 };

@@ -199,6 +199,8 @@ fn variables(
         stable_pods: pods_pattern(&stable.replica_set),
         canary_revision: super::config::identity(canary),
         stable_revision: super::config::identity(stable),
+        canary_set: canary.replica_set.clone(),
+        stable_set: stable.replica_set.clone(),
         service: part.refs.service.clone(),
         route: part.refs.routes.first().map(|(_, name)| name.clone()),
     })

@@ -8,7 +8,7 @@ use promql_parser::parser::{self, Expr, value::ValueType};
 use crate::api::Span;
 
 /// The names that a query may use.
-pub const KNOWN: [&str; 12] = [
+pub const KNOWN: [&str; 14] = [
     "namespace",
     "rollout",
     "component",
@@ -19,6 +19,8 @@ pub const KNOWN: [&str; 12] = [
     "pods",
     "canary_revision",
     "stable_revision",
+    "canary_set",
+    "stable_set",
     "service",
     "route",
 ];
@@ -44,6 +46,10 @@ pub struct Variables {
     pub canary_revision: String,
     /// Revision of stable.
     pub stable_revision: String,
+    /// Name of the canary's ReplicaSet.
+    pub canary_set: String,
+    /// Name of stable's ReplicaSet.
+    pub stable_set: String,
     /// The Service of the component's callers, if it has one.
     pub service: Option<String>,
     /// The component's first route, if it has one.
@@ -261,6 +267,8 @@ fn value_of(name: &str, vars: &Variables) -> Result<String, QueryError> {
         "pods" => format!("{}|{}", vars.canary_pods, vars.stable_pods),
         "canary_revision" => vars.canary_revision.clone(),
         "stable_revision" => vars.stable_revision.clone(),
+        "canary_set" => vars.canary_set.clone(),
+        "stable_set" => vars.stable_set.clone(),
         "service" => vars.service.clone().ok_or_else(missing)?,
         "route" => vars.route.clone().ok_or_else(missing)?,
         _ => return Err(QueryError::Unknown { name: name.chars().take(64).collect() }),
@@ -396,6 +404,8 @@ fn samples() -> Variables {
         stable_pods: pods_pattern("shop-api-hjklm"),
         canary_revision: text("bcdfg"),
         stable_revision: text("hjklm"),
+        canary_set: text("shop-api-bcdfg"),
+        stable_set: text("shop-api-hjklm"),
         service: Some(text("shop-api")),
         route: Some(text("shop")),
     }

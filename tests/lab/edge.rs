@@ -24,6 +24,8 @@ scrape_configs:
 - job_name: pods
   honor_labels: true
   static_configs: [{targets: ['127.0.0.1:9102']}]
+- job_name: traefik
+  static_configs: [{targets: ['127.0.0.1:8001']}]
 ";
 
 /// Adds what the options ask for to a control plane that answers, and waits until it works.
@@ -111,6 +113,8 @@ fn start_traefik(lab: &Lab) -> Result<u32> {
         .args(["--entryPoints.web.address=127.0.0.1:8000", "--entryPoints.traefik.address=127.0.0.1:8001"]);
     traefik.args(["--ping=true", "--api.insecure=true", "--log.level=INFO"]);
     traefik.args(["--global.checkNewVersion=false", "--global.sendAnonymousUsage=false"]);
+    // By Service, on the second address.
+    traefik.args(["--metrics.prometheus=true", "--metrics.prometheus.addServicesLabels=true"]);
     // Weights are to reach the data plane within a fraction of a second.
     traefik.args(["--providers.kubernetesgateway=true", "--providers.providersThrottleDuration=100ms"]);
     lab.children.spawn("traefik", traefik)

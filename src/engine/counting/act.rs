@@ -30,7 +30,7 @@ impl Others {
     }
 
     /// Whether harm is shown, and by the test with this ln E more than by any other.
-    fn is_harm(&self, own: f64) -> bool {
+    pub(super) fn is_harm(&self, own: f64) -> bool {
         let leads = self.shown.iter().all(|other| *other <= own);
         let begun = self.shown.iter().chain([&own]).map(|ln_e| Say { weight: 1.0, ln_e: *ln_e });
         // What has not begun has shown nothing: E is 1.

@@ -227,3 +227,20 @@ proptest! {
         let _ = check(&query);
     }
 }
+
+#[test]
+fn presets_are_queries_that_count() {
+    for preset in crate::api::Preset::ALL {
+        for query in [preset.bad(), preset.total(), preset.buckets()] {
+            assert_eq!(check_series(query), Ok(()), "{preset:?}: {query}");
+        }
+    }
+    for (query, words) in [
+        ("sum by (pod) (rate(requests_total[1m]))", "has rate()"),
+        ("sum by (pod) (increase(requests_total[1m]) or up)", "has increase()"),
+        ("42", "one number"),
+    ] {
+        let said = check_series(query).unwrap_err().to_string();
+        assert!(said.contains(words) && said.contains("sum by (pod)"), "{query}: {said}");
+    }
+}

@@ -100,6 +100,17 @@ pub async fn counting3_a_slow_tail_is_found(scene: Arc<Scene>) -> Result<()> {
     goes_back(&scene, given, "v2-tail3", "latency").await
 }
 
+pub async fn counting6_a_preset_counts_at_the_gateway(scene: Arc<Scene>) -> Result<()> {
+    let gate = errors().with("prometheus", json!({"preset": "Traefik"}));
+    let given = Given::shop("v1-err3").phases(&phases("60s")).judged_by(gate);
+    let found = goes_back(&scene, given, "v2-err12", "errors").await;
+    if found.is_err() {
+        let series = scene.lab().prometheus("sum by (service) (traefik_service_requests_total)").await?;
+        return found.with_context(|| format!("Traefik's series: {series:?}"));
+    }
+    found
+}
+
 /// A version that is worse than stable is found by `gate`, and goes back.
 async fn goes_back(scene: &Arc<Scene>, given: Given, tag: &str, gate: &str) -> Result<()> {
     let shop = scene.given(given).await?;

@@ -40,6 +40,7 @@ pub fn with_the_shared_pair() -> Vec<Scenario> {
         scenario!(Shared, degraded::degraded_entered_left_entered_again_given_up),
         scenario!(Shared, counting::counting2_three_times_the_errors_are_found),
         scenario!(Shared, counting::counting3_a_slow_tail_is_found),
+        scenario!(Shared, counting::counting6_a_preset_counts_at_the_gateway),
         scenario!(Shared, counting::counting4_what_an_outage_hid_is_counted_later),
         scenario!(Shared, degraded::degraded_given_up_by_one_of_two),
         scenario!(Shared, releases::row01_good_image_reaches_everyone),

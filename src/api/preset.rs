@@ -1,0 +1,111 @@
+//! Queries that are known by the name of what serves the metrics: no line of PromQL to write.
+//!
+//! | preset | whose metrics | told apart by |
+//! |---|---|---|
+//! | `Istio` | the proxies of the pods, as receivers | the pod |
+//! | `Linkerd` | the proxies of the pods, inbound | the pod |
+//! | `OTel` | HTTP servers by OpenTelemetry's conventions | the pod |
+//! | `Traefik` | the gateway | the Service: the canary has one of its own |
+//!
+//! Counts by Service are given the name of a pod of the revision that the Service stands for, so that all rules for counters hold
+//! for them as well: one series for each version, over all replicas of the gateway.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// Whose metrics are read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+pub enum Preset {
+    /// <https://istio.io/latest/docs/reference/config/metrics/>
+    Istio,
+    /// <https://linkerd.io/2/reference/proxy-metrics/>
+    Linkerd,
+    /// <https://opentelemetry.io/docs/specs/semconv/http/http-metrics/>
+    OTel,
+    /// <https://doc.traefik.io/traefik/observability/metrics/overview/>
+    Traefik,
+}
+
+/// Sums of Traefik's counters for the canary's Service and for the other, each named as a pod of its revision; `$by` are further
+/// labels to keep, `$more` further matchers.
+macro_rules! traefik {
+    ($metric:literal, $by:literal, $more:literal) => {
+        concat!(
+            "label_replace(sum",
+            $by,
+            "(",
+            $metric,
+            "{service=~\"$namespace-$service-canary-(http-|grpc-)?[0-9]+@kubernetesgateway\"",
+            $more,
+            "}),\"pod\",\"$canary_set-total\",\"\",\"\") or label_replace(sum",
+            $by,
+            "(",
+            $metric,
+            "{service=~\"$namespace-$service-(http-|grpc-)?[0-9]+@kubernetesgateway\"",
+            $more,
+            "}),\"pod\",\"$stable_set-total\",\"\",\"\")"
+        )
+    };
+}
+
+impl Preset {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Istio, Self::Linkerd, Self::OTel, Self::Traefik];
+
+    /// PromQL of the counter of requests that ended with an error of the server.
+    #[must_use]
+    pub const fn bad(self) -> &'static str {
+        match self {
+            Self::Istio => {
+                "sum by (pod) (istio_requests_total{reporter=\"destination\",namespace=\"$namespace\",pod=~\"$pods\",\
+                 response_code=~\"5..|0\"})"
+            }
+            Self::Linkerd => {
+                "sum by (pod) (response_total{direction=\"inbound\",namespace=\"$namespace\",pod=~\"$pods\",\
+                 classification=\"failure\"})"
+            }
+            Self::OTel => {
+                "sum by (pod) (label_replace(http_server_request_duration_seconds_count{k8s_namespace_name=\"$namespace\",\
+                 k8s_pod_name=~\"$pods\",http_response_status_code=~\"5..\"},\"pod\",\"$1\",\"k8s_pod_name\",\"(.*)\"))"
+            }
+            Self::Traefik => traefik!("traefik_service_requests_total", "", ",code=~\"5..\""),
+        }
+    }
+
+    /// PromQL of the counter of all requests.
+    #[must_use]
+    pub const fn total(self) -> &'static str {
+        match self {
+            Self::Istio => {
+                "sum by (pod) (istio_requests_total{reporter=\"destination\",namespace=\"$namespace\",pod=~\"$pods\"})"
+            }
+            Self::Linkerd => {
+                "sum by (pod) (response_total{direction=\"inbound\",namespace=\"$namespace\",pod=~\"$pods\"})"
+            }
+            Self::OTel => {
+                "sum by (pod) (label_replace(http_server_request_duration_seconds_count{k8s_namespace_name=\"$namespace\",\
+                 k8s_pod_name=~\"$pods\"},\"pod\",\"$1\",\"k8s_pod_name\",\"(.*)\"))"
+            }
+            Self::Traefik => traefik!("traefik_service_requests_total", "", ""),
+        }
+    }
+
+    /// PromQL of the histogram of latency: in milliseconds for `Istio` and `Linkerd`, in seconds for the others.
+    #[must_use]
+    pub const fn buckets(self) -> &'static str {
+        match self {
+            Self::Istio => {
+                "sum by (pod, le) (istio_request_duration_milliseconds_bucket{reporter=\"destination\",\
+                 namespace=\"$namespace\",pod=~\"$pods\"})"
+            }
+            Self::Linkerd => {
+                "sum by (pod, le) (response_latency_ms_bucket{direction=\"inbound\",namespace=\"$namespace\",pod=~\"$pods\"})"
+            }
+            Self::OTel => {
+                "sum by (pod, le) (label_replace(http_server_request_duration_seconds_bucket{\
+                 k8s_namespace_name=\"$namespace\",k8s_pod_name=~\"$pods\"},\"pod\",\"$1\",\"k8s_pod_name\",\"(.*)\"))"
+            }
+            Self::Traefik => traefik!("traefik_service_request_duration_seconds_bucket", " by (le) ", ""),
+        }
+    }
+}
