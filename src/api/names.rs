@@ -12,6 +12,9 @@ pub const COMPONENT_LABEL: &str = "palier.dev/component";
 pub const RUN_LABEL: &str = "palier.dev/run";
 /// Finalizer on a Rollout: one version serves before the object goes.
 pub const FINALIZER: &str = "palier.dev/hand-back";
+/// Finalizer on the Job of a hook until its attempt was seen to have started: one that is deleted before does not vanish, so that
+/// it is not taken for one that was never created.
+pub const JOB_FINALIZER: &str = "palier.dev/until-seen";
 /// The field manager of all writes.
 pub const FIELD_MANAGER: &str = "palier";
 /// The label that the Deployment controller gives to the pods of one ReplicaSet, and by which Services are pinned.

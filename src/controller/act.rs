@@ -176,6 +176,7 @@ const fn labels_of(write: &Write) -> (WriteKind, WriteVerb) {
         Write::RecordRun { .. } => (WriteKind::RolloutRun, WriteVerb::Patch),
         Write::DeleteRun { .. } => (WriteKind::RolloutRun, WriteVerb::Delete),
         Write::CreateJob { .. } => (WriteKind::Job, WriteVerb::Create),
+        Write::ReleaseJob { .. } => (WriteKind::Job, WriteVerb::Patch),
         Write::DeleteJob { .. } => (WriteKind::Job, WriteVerb::Delete),
     }
 }

@@ -25,6 +25,7 @@ pub fn decide(world: &World, now: Timestamp) -> Plan {
     }
     if world.rollout.deleting {
         letting_go::go_on(&mut turn);
+        hooks::release_seen(&mut turn);
         return turn.finish();
     }
     if !world.rollout.has_finalizer {
@@ -38,6 +39,7 @@ pub fn decide(world: &World, now: Timestamp) -> Plan {
         None => rest::keep(&mut turn),
         Some(_) => advance(&mut turn),
     }
+    hooks::release_seen(&mut turn);
     turn.finish()
 }
 

@@ -29,6 +29,8 @@ pub(super) fn go_on(turn: &mut Turn<'_>) {
     }
     turn.for_each(rest::let_go_of_workload);
     let is_free = turn.status.components.iter().all(|component| component.workload.is_empty());
+    // A Job that our finalizer holds could never go once nobody looks after it.
+    let is_free = is_free && !turn.world.hooks.jobs.values().any(|job| job.is_kept);
     if is_free && !turn.has_writes() && !turn.has_looks() {
         turn.happen(
             "",

@@ -29,7 +29,11 @@ pub(super) fn take_back(turn: &mut Turn<'_>, failures: &[Failure]) {
         !falls.contains(&c.name) && (goes_forward(c) || matches!(c.stage, Stage::Adopting | Stage::Adopted))
     };
     if !turn.status.components.iter().any(stays) {
-        turn.for_each(|turn, component, part| component.went_back_with = goes_with(turn, failures, part));
+        turn.for_each(|turn, component, part| {
+            if goes_forward(component) {
+                component.went_back_with = goes_with(turn, failures, part);
+            }
+        });
         return turn.roll_back(Outcome::RolledBack, first.reason, &first.component, &first.why);
     }
     let mut taken = Vec::new();

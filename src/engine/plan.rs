@@ -243,6 +243,11 @@ pub enum Write {
         /// What is released.
         components: Vec<ReleasedComponent>,
     },
+    /// Take our finalizer off a Job whose attempt is stored as started.
+    ReleaseJob {
+        /// The Job.
+        job: Seen,
+    },
     /// Delete a Job; it goes when its pods are gone (foreground propagation).
     DeleteJob {
         /// The Job.
@@ -270,7 +275,7 @@ impl Write {
             | Write::UnlabelReplicaSet { replica_set } => replica_set,
             Write::PinService { service, .. } | Write::DeleteService { service } => service,
             Write::SetBackends { route, .. } => route,
-            Write::DeleteJob { job } => job,
+            Write::DeleteJob { job } | Write::ReleaseJob { job } => job,
             Write::SetConfigMap { config_map, .. } => config_map,
             Write::PutConfigMap { seen: Some(seen), .. } => seen,
             Write::DeleteConfig { object, .. } | Write::HandConfig { object, .. } => object,

@@ -172,6 +172,10 @@ impl<'w> Turn<'w> {
 
     /// Adds a write on a Job of a hook, after all others.
     pub fn write_job(&mut self, write: Write) {
+        let uid = write.object_uid();
+        if uid.is_some() && self.job_writes.iter().any(|other| other.object_uid() == uid) {
+            return self.wake(self.now);
+        }
         self.job_writes.push(write);
     }
 

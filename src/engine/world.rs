@@ -67,6 +67,8 @@ pub struct JobSeen {
     pub at: Seen,
     /// Whether it is being deleted.
     pub deleting: bool,
+    /// Whether our finalizer is on it: it cannot vanish unseen.
+    pub is_kept: bool,
     /// Value of the label `palier.dev/run`; 0 if it has none.
     pub run: i64,
     /// When it was created.

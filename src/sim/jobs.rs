@@ -49,6 +49,8 @@ pub struct Job {
     pub state: JobState,
     /// What happens to it by itself, and when.
     pub due: Option<(Timestamp, Fate)>,
+    /// Whether our finalizer is on it.
+    pub is_kept: bool,
     /// When it is gone, once it is being deleted.
     pub gone_at: Option<Timestamp>,
 }
@@ -91,6 +93,7 @@ impl Jobs {
         let job = |job: &Job| JobSeen {
             at: job.at.clone(),
             deleting: job.gone_at.is_some(),
+            is_kept: job.is_kept,
             run: job.run,
             created_at: job.created_at,
             state: job.state.clone(),
@@ -106,7 +109,8 @@ impl Jobs {
 
     /// When something happens to a Job by itself.
     pub(super) fn next_changes(&self) -> impl Iterator<Item = Timestamp> {
-        self.jobs.values().flat_map(|job| [job.due.as_ref().map(|due| due.0), job.gone_at]).flatten()
+        let gone_at = |job: &Job| job.gone_at.filter(|_| !job.is_kept);
+        self.jobs.values().flat_map(move |job| [job.due.as_ref().map(|due| due.0), gone_at(job)]).flatten()
     }
 }
 
@@ -116,6 +120,16 @@ impl Cluster {
         let at = self.fresh(name);
         self.jobs.enabled = true;
         self.jobs.cron_jobs.insert(name.to_owned(), CronJob { at, suspended: true, fates: fates.to_vec() });
+    }
+
+    /// Somebody deletes a Job. It goes at once, unless our finalizer is on it.
+    pub fn vanish(&mut self, name: &str) {
+        let (now, version) = (self.now, self.bump());
+        if let Some(job) = self.jobs.jobs.get_mut(name) {
+            job.gone_at.get_or_insert(now);
+            job.at.resource_version = version;
+        }
+        self.jobs.jobs.retain(|of, job| of != name || job.is_kept);
     }
 
     /// Jobs of a CronJob that were created, in order.
@@ -128,7 +142,7 @@ impl Cluster {
 /// What is due happens.
 pub(super) fn settle(cluster: &mut Cluster) {
     let now = cluster.now;
-    cluster.jobs.jobs.retain(|_, job| job.gone_at.is_none_or(|at| at > now));
+    cluster.jobs.jobs.retain(|_, job| job.is_kept || job.gone_at.is_none_or(|at| at > now));
     let due: Vec<(String, Fate)> = cluster
         .jobs
         .jobs
@@ -146,7 +160,7 @@ pub(super) fn settle(cluster: &mut Cluster) {
             Fate::Fails(_) => {
                 job.state = JobState::Failed("Job has reached the specified backoff limit".into())
             }
-            Fate::Vanishes(_) => drop(cluster.jobs.jobs.remove(&name)),
+            Fate::Vanishes(_) => cluster.vanish(&name),
             Fate::Hangs | Fate::IsRefused(_) => {}
         }
     }
@@ -161,6 +175,7 @@ pub(super) fn apply(cluster: &mut Cluster, write: &Write) -> Result<(), Conflict
             create(cluster, name, cron_job, *number, environment)
         }
         Write::DeleteJob { job } => delete(cluster, job),
+        Write::ReleaseJob { job } => release(cluster, job),
         _ => Ok(()),
     }
 }
@@ -190,7 +205,7 @@ fn create(
     };
     let due = span.map(|span| (cluster.in_a_while(span), fate));
     let (at, created_at) = (cluster.fresh(name), cluster.now);
-    let job = Job { at, run, created_at, state: JobState::Running, due, gone_at: None };
+    let job = Job { at, run, created_at, state: JobState::Running, due, is_kept: true, gone_at: None };
     cluster.jobs.jobs.insert(name.to_owned(), job);
     cluster.jobs.made.push(Made {
         name: name.to_owned(),
@@ -198,6 +213,16 @@ fn create(
         at: created_at,
         environment: environment.iter().cloned().collect(),
     });
+    Ok(())
+}
+
+fn release(cluster: &mut Cluster, seen: &Seen) -> Result<(), Conflict> {
+    let version = cluster.bump();
+    let Some(job) = cluster.jobs.jobs.get_mut(&seen.name).filter(|job| job.at == *seen) else {
+        return Err(Conflict("no such Job".to_owned()));
+    };
+    (job.is_kept, job.at.resource_version) = (false, version);
+    settle(cluster);
     Ok(())
 }
 

@@ -91,7 +91,9 @@ pub(super) fn apply(cluster: &mut Cluster, write: &Write) -> Result<(), Conflict
             found.change();
             found.at.resource_version = version;
         }
-        Write::CreateJob { .. } | Write::DeleteJob { .. } => super::jobs::apply(cluster, write)?,
+        Write::CreateJob { .. } | Write::DeleteJob { .. } | Write::ReleaseJob { .. } => {
+            super::jobs::apply(cluster, write)?
+        }
         Write::SetConfigMap { config_map, changes, .. } => {
             cluster.set_config_map(config_map, changes, version)?;
         }

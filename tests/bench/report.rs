@@ -224,6 +224,15 @@ impl Report {
 }
 
 const HOW: &str = "
+## Where the time goes with many at once
+
+- In the API server. While 100 Rollouts are released at once it takes three quarters of the two cores (some 350 ms for each
+  Rollout, Palier's requests and everybody else's together), the controller manager and etcd most of the rest, Palier 5 to 8 %.
+  A write of a Rollout's status costs it about 8 ms, of a route 4 ms, of an Event 2 ms.
+- A Service gets its address under a lock that the API server holds for a whole inner request (`AllocateNextService`, Kubernetes
+  1.36): canaries' Services are made one at a time, each in 5 ms when nothing else happens and in some 70 ms on two busy cores.
+  That is why canary pods are started before their Service is asked for.
+
 ## How it is measured
 
 - Two cores carry everything: etcd, kube-apiserver, controller manager and scheduler 1.36, KWOK as nodes and kubelets, the benchmark
@@ -232,7 +241,7 @@ const HOW: &str = "
   `interval: 10s`, `minEvaluations: 1`; `drainTime: 1s`. A stub answers its query at once. All images are changed at once.
 - A stand-in for the gateway accepts each version of a route at once. A real one adds its own time.
 - *All promoted*: from the first changed image until the record of the last run says complete, with the Service, the route and the
-  Deployment handed back. In it are two waits of a second each for the data plane to learn of new endpoints, and the drain time.
+  Deployment handed back. In it are a second in which the data plane learns of the canary's endpoints, and the drain time.
 - Requests are counted in the API server's audit log by user, without leader election and watches. CPU time, resident memory and its peak
   are the kernel's (`/proc`); memory at rest is that of a freshly started controller.
 - Reaction: gates are asked each second, one failure trips. The stub knows when it gave the bad answer, the audit log when the write that

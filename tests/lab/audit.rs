@@ -33,6 +33,8 @@ pub struct Entry {
     pub name: String,
     /// HTTP status of the answer.
     pub code: u16,
+    /// What the server said to a refusal.
+    pub why: String,
     /// What was sent, where the audit policy keeps it (see audit.yaml); else `null`.
     pub body: Value,
 }
@@ -75,9 +77,9 @@ impl Entries {
         self.only(Entry::is_mutation)
     }
 
-    /// Those that were refused for want of rights.
+    /// Those that were refused for want of rights; what is refused because its namespace is being deleted is not.
     pub fn forbidden(&self) -> Self {
-        self.only(|entry| entry.code == 403)
+        self.only(|entry| entry.code == 403 && !entry.why.contains("because it is being terminated"))
     }
 
     /// Those that satisfy a condition.
@@ -177,6 +179,8 @@ struct ObjectRef {
 struct Status {
     #[serde(default)]
     code: u16,
+    #[serde(default)]
+    message: String,
 }
 
 impl Event {
@@ -197,7 +201,8 @@ impl Event {
             },
             namespace: object.namespace,
             name: object.name,
-            code: self.response_status.map_or(0, |status| status.code),
+            code: self.response_status.as_ref().map_or(0, |status| status.code),
+            why: self.response_status.map(|status| status.message).unwrap_or_default(),
             body: self.request_object,
         })
     }

@@ -119,3 +119,23 @@ fn of_two_that_fail_both_have_to_be_mended_before_what_depends_on_both_comes_alo
         assert_eq!(drive.working.run.clone().expect("a run").number, 3);
     }
 }
+
+#[test]
+fn a_failure_of_another_run_does_not_excuse_what_was_judged_before() {
+    let (mut drive, values) = voiced(spec(&CHAIN));
+    push_all(&mut drive.cluster, "app:v2");
+    // Clients is judged itself; later production fails alone, which it depends on.
+    say(&values, "clients", "errors", 0.5);
+    assert_eq!(drive.run(at(4_000), |_, _| {}), Stop::AtRest);
+    say(&values, "clients", "errors", 0.0);
+    say(&values, "production", "errors", 0.5);
+    drive.cluster.push_image("production", "app:v3");
+    assert_eq!(drive.run(at(9_000), |_, _| {}), Stop::AtRest);
+    assert_eq!(drive.working.run.clone().expect("a run").outcome, Some(Outcome::RolledBack));
+    assert_eq!(part(&drive.working, "clients").went_back_with, "");
+    say(&values, "production", "errors", 0.0);
+    drive.cluster.push_image("production", "app:v4");
+    assert_eq!(drive.run(at(14_000), |_, _| {}), Stop::AtRest);
+    let serving = images(&drive.cluster);
+    assert_eq!((serving["production"], serving["clients"]), ("app:v4", "app:v1"));
+}

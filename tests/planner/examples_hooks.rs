@@ -10,23 +10,23 @@ use serde_json::{Value, json};
 
 use crate::examples_cluster::two_components;
 use crate::fixtures::{action, at, cluster, drive, spec};
-use crate::monitors::{check_record, weight_of};
+use crate::monitors::weight_of;
 
-const SOON: Fate = Fate::Succeeds(Span::seconds(5));
+pub const SOON: Fate = Fate::Succeeds(Span::seconds(5));
 const NEVER: Fate = Fate::Hangs;
 const BROKEN: Fate = Fate::Fails(Span::seconds(5));
 
-fn hook(name: &str, point: &str, more: Value) -> Hook {
+pub fn hook(name: &str, point: &str, more: Value) -> Hook {
     let mut hook = json!({"name": name, "at": point, "cronJobRef": {"name": name}, "timeout": "1m"});
     hook.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
     serde_json::from_value(hook).expect("a valid hook")
 }
 
-fn backup() -> Hook {
+pub fn backup() -> Hook {
     hook("backup", "BeforeRun", json!({"backup": true}))
 }
 
-fn restore(more: Value) -> Hook {
+pub fn restore(more: Value) -> Hook {
     hook("restore", "OnFullRollback", more)
 }
 
@@ -35,7 +35,7 @@ fn with(hooks: &[Hook]) -> RolloutSpec {
 }
 
 /// A cluster with a CronJob for each hook, whose Jobs go like this.
-fn ready(hooks: &[(Hook, &[Fate])]) -> Cluster {
+pub fn ready(hooks: &[(Hook, &[Fate])]) -> Cluster {
     let all: Vec<Hook> = hooks.iter().map(|(hook, _)| hook.clone()).collect();
     equip(cluster(with(&all)), hooks)
 }
@@ -49,7 +49,7 @@ fn equip(mut cluster: Cluster, hooks: &[(Hook, &[Fate])]) -> Cluster {
 }
 
 /// At rest, and then a new image.
-fn released<F: FnMut(&Measurement, Timestamp) -> Answer>(mut drive: Drive<F>) -> Drive<F> {
+pub fn released<F: FnMut(&Measurement, Timestamp) -> Answer>(mut drive: Drive<F>) -> Drive<F> {
     drive.run(at(10), |_, _| {});
     drive.cluster.now = at(10);
     drive.cluster.push_image("shop-api", "app:v2");
@@ -60,15 +60,15 @@ fn statuses<F>(drive: &Drive<F>) -> &[HookStatus] {
     &drive.working.run.as_ref().expect("a run").hooks
 }
 
-fn status<'d, F>(drive: &'d Drive<F>, name: &str) -> &'d HookStatus {
+pub fn status<'d, F>(drive: &'d Drive<F>, name: &str) -> &'d HookStatus {
     statuses(drive).iter().find(|it| it.name == name).expect("a hook that was started")
 }
 
-fn outcome<F>(drive: &Drive<F>) -> Option<Outcome> {
+pub fn outcome<F>(drive: &Drive<F>) -> Option<Outcome> {
     drive.working.run.as_ref().and_then(|run| run.outcome)
 }
 
-fn told<F>(drive: &Drive<F>, reason: Reason) -> Vec<&str> {
+pub fn told<F>(drive: &Drive<F>, reason: Reason) -> Vec<&str> {
     drive.happened.iter().filter(|(_, it)| it.reason == reason).map(|(_, it)| it.message.as_str()).collect()
 }
 
@@ -591,33 +591,4 @@ fn a_job_is_created_only_after_its_attempt_is_stored_and_last_of_all() {
         }
     });
     assert!(created >= 4);
-}
-
-#[test]
-fn a_crash_after_any_write_leaves_the_record_of_the_run() {
-    let hooks = [(backup(), &[SOON][..]), (restore(json!({})), &[SOON][..])];
-    let play = |crash_after: usize| {
-        let mut drive = released(drive(ready(&hooks), 0.5));
-        let mut writes = 0;
-        for _ in 0..2_000 {
-            let plan = drive.turn(&mut |cluster, _| {
-                check_record(cluster);
-                writes += 1;
-                writes != crash_after
-            });
-            let is_busy = plan.persist || !plan.writes.is_empty() || drive.plan() != plan;
-            match drive.next(&plan) {
-                _ if is_busy => {}
-                Some(next) => drive.cluster.now = next.max(drive.cluster.now),
-                None => break,
-            }
-        }
-        assert_eq!(outcome(&drive), Some(Outcome::RolledBack), "{:#?}", drive.working);
-        assert_eq!(drive.cluster.runs["shop-1"], Some(Outcome::RolledBack), "crash after {crash_after}");
-        assert_eq!(drive.cluster.made_from("restore").len(), 1, "crash after {crash_after}");
-        writes
-    };
-    for crash_after in 1..=play(usize::MAX) {
-        play(crash_after);
-    }
 }

@@ -10,6 +10,7 @@ mod examples_faults;
 mod examples_fellows;
 mod examples_gates;
 mod examples_hooks;
+mod examples_hooks_lost;
 mod examples_parts;
 mod examples_paths;
 mod fixtures;

@@ -32,7 +32,7 @@ fn fate() -> impl Strategy<Value = Fate> {
         4 => span().prop_map(Fate::Succeeds),
         2 => span().prop_map(Fate::Fails),
         1 => Just(Fate::Hangs),
-        1 => (1..40i64).prop_map(|seconds| Fate::Vanishes(Span::seconds(seconds))),
+        1 => (0..40i64).prop_map(|seconds| Fate::Vanishes(Span::seconds(seconds))),
         1 => Just(Fate::IsRefused("no".to_owned())),
     ]
 }

@@ -127,7 +127,7 @@ them away one by one.
   verbs: [get]
 - apiGroups: [batch]
   resources: [jobs]
-  verbs: [get, list, watch, create, delete]
+  verbs: [get, list, watch, create, patch, delete]
 {{- end }}
 {{- if eq (include "palier.configCopies" .) "true" }}
 # Configuration is read and copied; copies are handed over or deleted. The users' objects are never changed.

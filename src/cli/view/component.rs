@@ -150,8 +150,14 @@ fn traffic(page: &mut Page, component: &ComponentStatus) {
 fn pods(page: &mut Page, component: &ComponentStatus) {
     let (ready, size) = (component.canary_ready, component.canary_replicas);
     let ink = if ready < size { Ink::Warn } else { Ink::Plain };
+    // Those of the next phase start before this one is over.
+    let words = if ready > size {
+        format!("{ready} canary pods ready, {size} needed now")
+    } else {
+        format!("{ready} of {size} canary pods ready")
+    };
     let line = row(page, "pods")
-        .put(ink, &format!("{ready} of {size} canary pods ready"))
+        .put(ink, &words)
         .put(Ink::Dim, &format!(", the Deployment asks for {}", component.desired_replicas));
     page.push(line);
 }

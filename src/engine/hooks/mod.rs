@@ -8,7 +8,9 @@
 //! ```
 //!
 //! An attempt is stored before its Job is created, and the name of the Job follows from it. Whoever decides next, after a
-//! crash too, finds that Job or creates the one of that name: one attempt has one Job. Each hook runs once in a run for
+//! crash too, finds that Job or creates the one of that name: one attempt has one Job. It carries a finalizer until it was seen
+//! and the attempt is stored as started: deleted before, it is still there to be seen, and is not created once more. Only who
+//! takes that finalizer off by hand in those moments can make an attempt run twice. Each hook runs once in a run for
 //! each component and phase that its point has, however often that point is passed.
 
 mod check;
@@ -20,6 +22,7 @@ use crate::api::{
     ComponentStatus, Hook, HookPoint, HookState, HookStatus, Outcome, RunIntent, RunStatus, Stage,
 };
 
+use super::plan::Write;
 use super::turn::{Turn, goes_forward};
 
 pub(super) use check::{Flaw, check};
@@ -56,6 +59,19 @@ pub(super) fn run_at(turn: &mut Turn<'_>, point: HookPoint, component: &str, pha
         }
     }
     Hooked::Done
+}
+
+/// Lets go of every Job whose attempt is stored as started, or that nobody waits for any more.
+pub(super) fn release_seen(turn: &mut Turn<'_>) {
+    let world = turn.world;
+    let run = turn.run().filter(|run| run.ended_at.is_none());
+    let hooks = run.map_or(&[][..], |run| &run.hooks);
+    let is_unseen = |job: &str| {
+        hooks.iter().any(|it| it.job == job && it.state == HookState::Running && it.started_at.is_none())
+    };
+    let seen = world.hooks.jobs.iter().filter(|(name, job)| job.is_kept && !is_unseen(name));
+    let writes: Vec<Write> = seen.map(|(_, job)| Write::ReleaseJob { job: job.at.clone() }).collect();
+    writes.into_iter().for_each(|write| turn.write_job(write));
 }
 
 /// Notes the first attempt of a hook.

@@ -59,7 +59,7 @@ pub async fn row11_each_right_of_hooks_and_switches(scene: Arc<Scene>) -> Result
     let roles = objects.iter().filter(|object| object["kind"] == "Role");
     let is_asked = |right: &Right| right.group == "batch" || right.resource == "configmaps";
     let rights: Vec<Right> = roles.flat_map(rights_of).filter(is_asked).collect();
-    ensure!(rights.len() == 8, "other rights than those of Jobs, CronJobs and one ConfigMap: {rights:?}");
+    ensure!(rights.len() == 9, "other rights than those of Jobs, CronJobs and one ConfigMap: {rights:?}");
 
     // When each is taken away, then it is missed; with all of them nothing is
     let refused = Refusals::default();

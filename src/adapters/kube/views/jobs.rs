@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 use crate::adapters::kube::row::{View, Whole};
-use crate::api::names::{ROLLOUT_LABEL, RUN_LABEL};
+use crate::api::names::{JOB_FINALIZER, ROLLOUT_LABEL, RUN_LABEL};
 use crate::engine::world::{CronJobSeen, JobSeen, JobState, Seen};
 
 use super::text;
@@ -32,6 +32,7 @@ impl View for JobView {
             seen: JobSeen {
                 at: metadata.seen(),
                 deleting: metadata.is_deleting(),
+                is_kept: metadata.finalizers.iter().any(|it| it == JOB_FINALIZER),
                 run: run.unwrap_or(0),
                 created_at: metadata.creation_timestamp.unwrap_or(Timestamp::UNIX_EPOCH),
                 state: state_of(&status.json("status")?),

@@ -4,10 +4,10 @@ use serde_json::{Map, Value, json};
 
 use super::run::{self, Record};
 use super::{Effect, Now, Subject};
-use crate::adapters::kube::call::{CallError, Cluster, Path};
+use crate::adapters::kube::call::{CallError, Cluster, Patch, Path};
 use crate::adapters::kube::row::{Row, View};
 use crate::adapters::kube::views::{CronJobView, JobView, RunView};
-use crate::api::names::{COMPONENT_LABEL, ROLLOUT_LABEL, RUN_LABEL};
+use crate::api::names::{COMPONENT_LABEL, JOB_FINALIZER, ROLLOUT_LABEL, RUN_LABEL};
 use crate::engine::world::Seen;
 
 /// What `kubectl create job --from=cronjob/…` writes on a Job.
@@ -46,6 +46,24 @@ pub(super) async fn create(
             error @ (CallError::AlreadyExists(_) | CallError::Refused { .. } | CallError::Forbidden { .. }),
         ) => Ok(Effect::JobRefused { name: wanted.name.to_owned(), why: error.to_string() }),
         created => created,
+    }
+}
+
+/// Takes our finalizer off; those of others stay. One that is gone needs none.
+pub(super) async fn release(
+    cluster: &Cluster,
+    subject: Subject<'_>,
+    job: &Seen,
+) -> Result<Effect, CallError> {
+    let path = Path::of::<JobView>(subject.namespace(), &job.name);
+    let metadata = json!({"$deleteFromPrimitiveList/finalizers": [JOB_FINALIZER]});
+    let patch = Patch::strategic(job, json!({"metadata": metadata}));
+    match cluster.patch(&path, "", &patch).await {
+        Ok(row) => Ok(Effect::Job(Now::Is(row))),
+        Err(CallError::NotFound(_)) => {
+            Ok(Effect::Job(Now::Gone { name: job.name.clone(), uid: Some(job.uid.clone()) }))
+        }
+        Err(error) => Err(error),
     }
 }
 
@@ -107,6 +125,7 @@ fn job_of(subject: Subject<'_>, cron_job: &Value, owner: &Seen, wanted: &Wanted<
             "namespace": subject.namespace(),
             "labels": labels,
             "annotations": annotations,
+            "finalizers": [JOB_FINALIZER],
             "ownerReferences": [{
                 "apiVersion": format!("{}/{}", RunView::GROUP, RunView::VERSION),
                 "kind": RunView::KIND,

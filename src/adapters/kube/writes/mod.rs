@@ -173,6 +173,7 @@ pub async fn perform(cluster: &Cluster, subject: Subject<'_>, write: &Write) -> 
             let wanted = job::Wanted { name, component, cron_job, environment, run: record };
             job::create(cluster, subject, &wanted).await
         }
+        Write::ReleaseJob { job } => job::release(cluster, subject, job).await,
         Write::DeleteJob { job } => {
             delete(cluster, subject, job, PropagationPolicy::Foreground).await.map(Effect::Job)
         }
@@ -246,7 +247,9 @@ pub async fn look_at_target(
                 Err(error) => Err(error),
             }
         }
-        Write::DeleteJob { job } => now(cluster, namespace, &job.name).await.map(Effect::Job),
+        Write::DeleteJob { job } | Write::ReleaseJob { job } => {
+            now(cluster, namespace, &job.name).await.map(Effect::Job)
+        }
     }
 }
 

@@ -389,6 +389,7 @@ async fn a_job_is_the_template_of_its_cron_job_with_the_facts_of_the_run() {
             "name": "shop-7-backup-1-abc", "namespace": "shop",
             "labels": {"team": "a", "palier.dev/rollout": "shop", "palier.dev/run": "7", "palier.dev/component": "api"},
             "annotations": {"note": "x", "cronjob.kubernetes.io/instantiate": "manual"},
+            "finalizers": ["palier.dev/until-seen"],
             "ownerReferences": [{
                 "apiVersion": "palier.dev/v1alpha1", "kind": "RolloutRun", "name": "shop-7", "uid": "run-uid",
                 "controller": true, "blockOwnerDeletion": false,
@@ -400,6 +401,27 @@ async fn a_job_is_the_template_of_its_cron_job_with_the_facts_of_the_run() {
         }}},
     });
     assert_eq!(asked[2].body, expected);
+}
+
+#[tokio::test]
+async fn a_job_is_let_go_of_and_finalizers_of_others_stay() {
+    let seen = Seen {
+        name: "shop-7-backup-1-abc".to_owned(),
+        uid: "job-uid".to_owned(),
+        resource_version: "4".to_owned(),
+    };
+    for answer in [(200, job(&json!({}))), status(404, "NotFound")] {
+        let is_there = answer.0 == 200;
+        let (outcome, script) = send(&Write::ReleaseJob { job: seen.clone() }, &[answer]).await;
+        assert!(matches!(outcome, Ok(Effect::Job(Now::Is(_)))) == is_there && outcome.is_ok(), "{outcome:?}");
+        let asked = script.asked();
+        assert!(asked[0].line.starts_with("PATCH /apis/batch/v1/namespaces/shop/jobs/shop-7-backup-1-abc?"));
+        let metadata = json!({
+            "uid": "job-uid", "resourceVersion": "4",
+            "$deleteFromPrimitiveList/finalizers": ["palier.dev/until-seen"],
+        });
+        assert_eq!(asked[0].body, json!({"metadata": metadata}));
+    }
 }
 
 #[tokio::test]
