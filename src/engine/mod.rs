@@ -22,6 +22,7 @@ pub mod gates;
 mod hooks;
 mod judges;
 mod letting_go;
+pub mod lint;
 mod order;
 mod partial;
 pub mod plan;
