@@ -116,7 +116,10 @@ fn drop_consequences(found: &mut Vec<Finding>) {
     let broken: Vec<(usize, String)> =
         found.iter().filter(|it| is_form(it) && !it.field.is_empty()).map(|it| (it.object, it.field.clone())).collect();
     found.retain(|it| {
-        is_form(it) || !broken.iter().any(|(object, field)| *object == it.object && it.field.starts_with(field.as_str()))
+        let follows = |field: &String| {
+            it.field.strip_prefix(field.as_str()).is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
+        };
+        is_form(it) || !broken.iter().any(|(object, field)| *object == it.object && follows(field))
     });
 }
 
