@@ -10,6 +10,7 @@ mod exit;
 mod follow;
 mod format;
 mod history;
+pub mod lint;
 mod live;
 mod logging;
 mod printer;
@@ -81,6 +82,8 @@ enum Command {
     Retry(ActionArgs),
     /// List the runs of a Rollout, or show one of them
     History(HistoryArgs),
+    /// Say what is wrong with manifests before anybody applies them
+    Lint(lint::LintArgs),
     /// Run the controller (in the cluster)
     Run(Box<RunArgs>),
     /// Print the custom resource definitions as YAML
@@ -173,6 +176,7 @@ async fn dispatch(cli: Cli, printer: &Printer) -> Result<ExitStatus, CliError> {
             act(&connect().await?, ActionKind::Promote, &args, full, printer).await
         }
         Command::History(args) => history(&connect().await?, &args, printer).await,
+        Command::Lint(args) => lint::run(&target, &args, printer).await,
         Command::Run(args) => run::run(&target, *args).await,
         Command::Crds => crds::crds(printer),
         Command::Completion { shell } => completion::completion(shell, printer),

@@ -24,6 +24,7 @@ mod held;
 mod hooks;
 mod judges;
 mod letting_go;
+pub mod lint;
 mod order;
 mod partial;
 pub mod plan;

@@ -332,7 +332,8 @@ fn rate_in(expr: &Expr) -> Option<&'static str> {
     }
 }
 
-fn parsed(query: &str) -> Result<Expr, QueryError> {
+/// The syntax tree of a query, with samples for its variables.
+pub(super) fn parsed(query: &str) -> Result<Expr, QueryError> {
     let text = substitute(query, &samples())?;
     if depth(&text) > DEPTH_MAX {
         return Err(QueryError::Syntax { reason: format!("more than {DEPTH_MAX} nested brackets") });
