@@ -8,8 +8,11 @@ use serde_json::Value;
 
 use crate::{PALIER, palier, root, text};
 
-const BAD: [&str; 3] =
-    ["tests/lint/bad/no-errors-no-series.yaml", "tests/lint/bad/circle.yaml", "tests/lint/bad/status-in-git.yaml"];
+const BAD: [&str; 3] = [
+    "tests/lint/bad/no-errors-no-series.yaml",
+    "tests/lint/bad/circle.yaml",
+    "tests/lint/bad/status-in-git.yaml",
+];
 
 fn check(name: &str, page: &str) {
     let file = root().join("tests/lint/golden").join(name);
@@ -32,9 +35,15 @@ fn every_form_looks_as_kept() {
 
 #[test]
 fn the_text_of_the_planner_is_the_promised_one() {
-    let output = palier(&["lint", "tests/lint/bad/too-short-to-see.yaml", "--rps", "2", "--error-rate", "0.01"]);
+    let output =
+        palier(&["lint", "tests/lint/bad/too-short-to-see.yaml", "--rps", "2", "--error-rate", "0.01"]);
     let said = text(&output.stdout);
-    for part in ["10 % of 2 requests a second for 5m are 60 requests", "with 80 % power is 1.0 % → ", "a doubling needs ", "up to 4.9 % possible"] {
+    for part in [
+        "10 % of 2 requests a second for 5m are 60 requests",
+        "with 80 % power is 1.0 % → ",
+        "a doubling needs ",
+        "up to 4.9 % possible",
+    ] {
         assert!(said.contains(part), "{part}: {said}");
     }
 }
@@ -55,7 +64,10 @@ fn sarif_is_fit_for_code_scanning() {
         assert!(["error", "warning", "note"].contains(&result["level"].as_str().unwrap()));
         assert!(!result["message"]["text"].as_str().unwrap().is_empty());
         let at = &result["locations"][0]["physicalLocation"];
-        assert!(at["region"]["startLine"].as_u64().unwrap() >= 1 && at["region"]["startColumn"].as_u64().unwrap() >= 1);
+        assert!(
+            at["region"]["startLine"].as_u64().unwrap() >= 1
+                && at["region"]["startColumn"].as_u64().unwrap() >= 1
+        );
         let uri = at["artifactLocation"]["uri"].as_str().unwrap();
         assert!(!uri.starts_with('/') && root().join(uri).exists(), "{uri}");
     }

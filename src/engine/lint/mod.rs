@@ -79,7 +79,13 @@ impl Desk<'_> {
         Desk { object, found: self.found }
     }
 
-    fn say(&mut self, check: &'static Check, field: impl Into<String>, message: String, fix: impl Into<String>) {
+    fn say(
+        &mut self,
+        check: &'static Check,
+        field: impl Into<String>,
+        message: String,
+        fix: impl Into<String>,
+    ) {
         let (object, field, fix) = (self.object, field.into(), fix.into());
         self.found.push(Finding { object, field, check, message, fix });
     }
@@ -113,11 +119,16 @@ pub fn lint(objects: &[Value], given: &Given) -> Vec<Finding> {
 /// A field that is not well formed has one finding: what would follow from its value is left out.
 fn drop_consequences(found: &mut Vec<Finding>) {
     let is_form = |it: &Finding| ("PAL004".."PAL009").contains(&it.check.code);
-    let broken: Vec<(usize, String)> =
-        found.iter().filter(|it| is_form(it) && !it.field.is_empty()).map(|it| (it.object, it.field.clone())).collect();
+    let broken: Vec<(usize, String)> = found
+        .iter()
+        .filter(|it| is_form(it) && !it.field.is_empty())
+        .map(|it| (it.object, it.field.clone()))
+        .collect();
     found.retain(|it| {
         let follows = |field: &String| {
-            it.field.strip_prefix(field.as_str()).is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
+            it.field
+                .strip_prefix(field.as_str())
+                .is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
         };
         is_form(it) || !broken.iter().any(|(object, field)| *object == it.object && follows(field))
     });

@@ -94,7 +94,9 @@ impl<'a> Scene<'a> {
             let version = text(object, "/apiVersion")?;
             let found = version.rsplit_once('/').map_or("", |(group, _)| group);
             let is_kind = found == group && text(object, "/kind") == Some(kind);
-            is_kind.then(|| text(object, "/metadata/name").map(|name| Found { index, name, object })).flatten()
+            is_kind
+                .then(|| text(object, "/metadata/name").map(|name| Found { index, name, object }))
+                .flatten()
         })
     }
 
@@ -139,7 +141,8 @@ pub fn meant<'k>(word: &str, known: impl IntoIterator<Item = &'k str>) -> Option
 
 /// Letters to change, add or take away (Levenshtein), of the first 64.
 fn distance(one: &str, other: &str) -> usize {
-    let (one, other): (Vec<char>, Vec<char>) = (one.chars().take(64).collect(), other.chars().take(64).collect());
+    let (one, other): (Vec<char>, Vec<char>) =
+        (one.chars().take(64).collect(), other.chars().take(64).collect());
     let mut row: Vec<usize> = (0..=other.len()).collect();
     for (i, a) in one.iter().enumerate() {
         let mut diagonal = row[0];
