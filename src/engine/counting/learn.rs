@@ -58,7 +58,7 @@ pub(super) fn learned(
         }
         _ => (Vec::new(), Vec::new()),
     };
-    let phi = minutes.iter().map(|minutes| phi(minutes)).fold(None, widest);
+    let phi = minutes.iter().map(phi).fold(None, widest);
     let canary_pods = counting.canary_pods.max(1);
     let spread =
         pods.iter().map(|pods| history::tolerance(pods, canary_pods, phi.unwrap_or(history::PHI_UNKNOWN)));
@@ -129,11 +129,7 @@ fn numbers(line: &Line) -> BTreeMap<Timestamp, f64> {
 }
 
 /// The minutes and the pods' whole counts of requests above each bound.
-fn tails(
-    read: &BTreeMap<&str, BTreeMap<Timestamp, Vec<Bucket>>>,
-    stable: &str,
-    bounds: &[f64],
-) -> (Minutes, Vec<Vec<Arm>>) {
+fn tails(read: &read::ByPod<'_, Vec<Bucket>>, stable: &str, bounds: &[f64]) -> (Minutes, Vec<Vec<Arm>>) {
     let mut minutes: Minutes = vec![BTreeMap::new(); bounds.len()];
     let mut pods: Vec<Vec<Arm>> = vec![Vec::new(); bounds.len()];
     for (_, moments) in read.iter().filter(|(pod, _)| is_pod_of(pod, stable)) {
@@ -155,11 +151,7 @@ fn tails(
 }
 
 /// The bounds to look at: as the gate says, or where stable's tail tells most.
-fn bounds(
-    by: &BucketsRule<'_>,
-    read: &BTreeMap<&str, BTreeMap<Timestamp, Vec<Bucket>>>,
-    stable: &str,
-) -> Vec<f64> {
+fn bounds(by: &BucketsRule<'_>, read: &read::ByPod<'_, Vec<Bucket>>, stable: &str) -> Vec<f64> {
     match by {
         BucketsRule::Quantile(it) => return vec![it.max],
         BucketsRule::Sequential(it) if !it.bounds.is_empty() => {

@@ -146,10 +146,13 @@ fn by_pod(lines: &[Line]) -> BTreeMap<(&str, Timestamp), f64> {
     map
 }
 
+/// Something of each pod at each moment.
+pub(super) type ByPod<'l, T> = BTreeMap<&'l str, BTreeMap<Timestamp, T>>;
+
 /// The histograms of each pod at each moment, of either form.
-pub(super) fn histograms(lines: &[Line]) -> BTreeMap<&str, BTreeMap<Timestamp, Vec<Bucket>>> {
-    let mut cumulative: BTreeMap<&str, BTreeMap<Timestamp, Vec<(f64, f64)>>> = BTreeMap::new();
-    let mut read: BTreeMap<&str, BTreeMap<Timestamp, Vec<Bucket>>> = BTreeMap::new();
+pub(super) fn histograms(lines: &[Line]) -> ByPod<'_, Vec<Bucket>> {
+    let mut cumulative: ByPod<'_, Vec<(f64, f64)>> = ByPod::new();
+    let mut read: ByPod<'_, Vec<Bucket>> = ByPod::new();
     for line in lines {
         for (at, reading) in &line.points {
             match (reading, line.upper) {
