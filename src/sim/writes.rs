@@ -107,9 +107,7 @@ pub(super) fn apply(cluster: &mut Cluster, write: &Write) -> Result<(), Conflict
         Write::RecordRun { name, status, .. } => {
             cluster.runs.insert(name.clone(), status.outcome.or(Some(Outcome::RolledBack)));
         }
-        Write::DeleteRun { name } => {
-            cluster.runs.remove(name);
-        }
+        Write::DeleteRun { name } => drop(cluster.runs.remove(name)),
     }
     Ok(())
 }
