@@ -135,9 +135,9 @@ fn called_as(program: impl AsRef<Path>) -> &'static str {
     }
 }
 
-/// Threads of the controller. It waits for the API server most of the time; on a large machine one for each core would only
-/// cost memory.
-const CONTROLLER_THREADS: usize = 2;
+/// Threads of the controller, beside the one that leads it. It waits for the API server most of the time: more of them cost a
+/// megabyte each, and time to wake each other.
+const CONTROLLER_THREADS: usize = 1;
 
 /// Says what went wrong and what helps.
 pub fn report(printer: &Printer, error: &CliError) {

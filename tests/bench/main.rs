@@ -44,7 +44,7 @@ use sights::Sights;
 use subject::Subject;
 
 /// The whole benchmark takes no longer.
-const LIMIT: Duration = Duration::from_secs(15 * 60);
+const LIMIT: Duration = Duration::from_secs(25 * 60);
 const SIZES: &str = "1,100,1000";
 const RUNS: usize = 20;
 const REST: u64 = 60;

@@ -49,7 +49,7 @@ pub async fn measure(bench: &Bench, fleet: &mut Fleet<'_>, subject: &Subject<'_>
     let (mark, before) = (bench.lab.audit().mark(), subject.usage()?);
     let (queries, page) = (bench.stub.queries(), subject.page().await?);
     let begun = fleet.push().await?;
-    let within = Duration::from_secs(120 + size as u64 / 4);
+    let within = Duration::from_secs(120 + size as u64 / 2);
     let has_ended = |name: &str, status: &RolloutStatus| {
         status.run.as_ref().is_some_and(|run| run.number >= numbers[name] && run.ended_at.is_some())
     };
