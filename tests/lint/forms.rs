@@ -8,8 +8,8 @@ use serde_json::Value;
 
 use crate::{PALIER, palier, root, text};
 
-const BAD: [&str; 3] =
-    ["tests/lint/bad/no-errors-no-series.yaml", "tests/lint/bad/circle.yaml", "tests/lint/bad/status-in-git.yaml"];
+/// An error, a warning and a note.
+const SEVERAL: &str = "tests/lint/several.yaml";
 
 fn check(name: &str, page: &str) {
     let file = root().join("tests/lint/golden").join(name);
@@ -23,8 +23,7 @@ fn check(name: &str, page: &str) {
 #[test]
 fn every_form_looks_as_kept() {
     for (form, name) in [("text", "findings.txt"), ("json", "findings.json"), ("sarif", "findings.sarif")] {
-        let args = [&["lint", "-o", form][..], &BAD[..]].concat();
-        let output = palier(&args);
+        let output = palier(&["lint", "-o", form, SEVERAL]);
         assert_eq!(output.status.code(), Some(1), "{}", text(&output.stderr));
         check(name, &text(&output.stdout));
     }
@@ -32,9 +31,15 @@ fn every_form_looks_as_kept() {
 
 #[test]
 fn the_text_of_the_planner_is_the_promised_one() {
-    let output = palier(&["lint", "tests/lint/bad/too-short-to-see.yaml", "--rps", "2", "--error-rate", "0.01"]);
+    let output =
+        palier(&["lint", "tests/lint/bad/too-short-to-see.yaml", "--rps", "2", "--error-rate", "0.01"]);
     let said = text(&output.stdout);
-    for part in ["10 % of 2 requests a second for 5m are 60 requests", "with 80 % power is 1.0 % → ", "a doubling needs ", "up to 4.9 % possible"] {
+    for part in [
+        "10 % of 2 requests a second for 5m are 60 requests",
+        "with 80 % power is 1 % → ",
+        "a doubling needs ",
+        "up to 4.9 % possible",
+    ] {
         assert!(said.contains(part), "{part}: {said}");
     }
 }
@@ -55,7 +60,10 @@ fn sarif_is_fit_for_code_scanning() {
         assert!(["error", "warning", "note"].contains(&result["level"].as_str().unwrap()));
         assert!(!result["message"]["text"].as_str().unwrap().is_empty());
         let at = &result["locations"][0]["physicalLocation"];
-        assert!(at["region"]["startLine"].as_u64().unwrap() >= 1 && at["region"]["startColumn"].as_u64().unwrap() >= 1);
+        assert!(
+            at["region"]["startLine"].as_u64().unwrap() >= 1
+                && at["region"]["startColumn"].as_u64().unwrap() >= 1
+        );
         let uri = at["artifactLocation"]["uri"].as_str().unwrap();
         assert!(!uri.starts_with('/') && root().join(uri).exists(), "{uri}");
     }
@@ -64,14 +72,14 @@ fn sarif_is_fit_for_code_scanning() {
 #[test]
 fn the_exit_status_says_how_bad_it_is() {
     let code = |args: &[&str]| palier(&[&["lint"][..], args].concat()).status.code();
-    assert_eq!(code(&["tests/lint/good"]), Some(0));
+    assert_eq!(code(&["tests/lint/good/least.yaml"]), Some(0));
     assert_eq!(code(&["tests/lint/bad/circle.yaml"]), Some(1));
     assert_eq!(code(&["tests/lint/bad/latest.yaml"]), Some(0), "a warning");
     assert_eq!(code(&["--strict", "tests/lint/bad/latest.yaml"]), Some(1));
     assert_eq!(code(&["--strict", "tests/lint/bad/status-in-git.yaml"]), Some(0), "a note");
     assert_eq!(code(&["tests/lint/nothing-here.yaml"]), Some(2));
     assert_eq!(code(&["src/api"]), Some(2), "a folder without manifests");
-    assert_eq!(code(&["--rps", "-1", "tests/lint/good"]), Some(2));
+    assert_eq!(code(&["--rps=-1", "tests/lint/good/least.yaml"]), Some(2));
     assert_eq!(code(&[]), Some(2));
 }
 

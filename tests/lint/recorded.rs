@@ -14,9 +14,12 @@ fn each_recorded_mistake_is_found_and_nothing_else() {
     assert!(all.len() >= 60, "{} mistakes", all.len());
     for file in &all {
         let text = fs::read_to_string(file).unwrap();
-        let wanted = text.lines().next().unwrap().strip_prefix("# finds: ").expect("a first line `# finds: …`");
-        let found: Vec<String> =
-            findings(file).iter().map(|it| format!("{} line {}", it["code"].as_str().unwrap(), it["line"])).collect();
+        let wanted =
+            text.lines().next().unwrap().strip_prefix("# finds: ").expect("a first line `# finds: …`");
+        let found: Vec<String> = findings(file)
+            .iter()
+            .map(|it| format!("{} line {}", it["code"].as_str().unwrap(), it["line"]))
+            .collect();
         if found != [wanted] {
             wrong.push(format!("{}: wanted {wanted}, found {:?}", file.display(), findings(file)));
         }
@@ -32,7 +35,8 @@ fn twenty_mistakes_come_from_issue_trackers() {
     });
     let sources: BTreeSet<String> = sources.collect();
     let is_issue = |it: &String| {
-        it.split_once('#').is_some_and(|(at, number)| at.matches('/').count() == 1 && number.parse::<u32>().is_ok())
+        it.split_once('#')
+            .is_some_and(|(at, number)| at.matches('/').count() == 1 && number.parse::<u32>().is_ok())
     };
     assert!(sources.len() >= 20 && sources.iter().all(is_issue), "{}: {sources:?}", sources.len());
 }
@@ -69,6 +73,7 @@ fn each_code_is_explained_and_shown() {
         .map(|file| fs::read_to_string(file).unwrap()["# finds: ".len()..][..6].to_owned())
         .collect();
     // What only a server can show is shown by tests/lint/server.rs.
-    let missing: Vec<&str> = known.into_iter().filter(|it| !it.starts_with("PAL7") && !shown.contains(*it)).collect();
+    let missing: Vec<&str> =
+        known.into_iter().filter(|it| !it.starts_with("PAL7") && !shown.contains(*it)).collect();
     assert!(missing.is_empty(), "no file in tests/lint/bad shows {missing:?}");
 }

@@ -53,8 +53,9 @@ fn rules_are_judged_as_an_evaluator_does() {
             }
             judged += 1;
             let refused = Validator::new().validate(&schema_of(&kind).unwrap(), &document, None).err();
-            let refused: Vec<String> =
-                refused.map(|it| it.as_slice().iter().map(|it| it.message.clone()).collect()).unwrap_or_default();
+            let refused: Vec<String> = refused
+                .map(|it| it.as_slice().iter().map(|it| it.message.clone()).collect())
+                .unwrap_or_default();
             let found = lint(&[document], &Given::default());
             let found: Vec<_> = found.iter().filter(|it| of_definition.contains(&it.check.code)).collect();
             if name.contains("/schema-") {

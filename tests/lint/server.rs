@@ -34,10 +34,15 @@ async fn range(State(says): State<Says>, body: String) -> Response {
     let moment = |name: &str| field(&body, name).parse::<f64>().unwrap();
     let start = moment("start");
     assert!((moment("end") - start - 86_400.0).abs() < 2.0, "a day");
-    let values: Vec<Value> =
-        says.yesterday.iter().zip(0_u32..).map(|(value, at)| json!([start + 60.0 * f64::from(at), value.to_string()])).collect();
+    let values: Vec<Value> = says
+        .yesterday
+        .iter()
+        .zip(0_u32..)
+        .map(|(value, at)| json!([start + 60.0 * f64::from(at), value.to_string()]))
+        .collect();
     let result = json!([{"metric": {}, "values": values}]);
-    axum::Json(json!({"status": "success", "data": {"resultType": "matrix", "result": result}})).into_response()
+    axum::Json(json!({"status": "success", "data": {"resultType": "matrix", "result": result}}))
+        .into_response()
 }
 
 async fn serve(app: axum::Router) -> String {
@@ -49,7 +54,13 @@ async fn serve(app: axum::Router) -> String {
 
 async fn prometheus(now: Value, yesterday: Vec<f64>) -> String {
     let says = Says { now, yesterday };
-    serve(axum::Router::new().route("/api/v1/query", post(query)).route("/api/v1/query_range", post(range)).with_state(says)).await
+    serve(
+        axum::Router::new()
+            .route("/api/v1/query", post(query))
+            .route("/api/v1/query_range", post(range))
+            .with_state(says),
+    )
+    .await
 }
 
 async fn lint(args: &[&str]) -> Output {
@@ -61,7 +72,9 @@ async fn lint(args: &[&str]) -> Output {
 fn codes(output: &Output) -> Vec<String> {
     let all: Vec<Value> = serde_json::from_slice(&output.stdout)
         .unwrap_or_else(|_| panic!("{}", String::from_utf8_lossy(&output.stderr)));
-    all.iter().map(|it| format!("{} {}", it["code"].as_str().unwrap(), it["field"].as_str().unwrap())).collect()
+    all.iter()
+        .map(|it| format!("{} {}", it["code"].as_str().unwrap(), it["field"].as_str().unwrap()))
+        .collect()
 }
 
 fn vector(value: f64) -> Value {
@@ -90,13 +103,19 @@ async fn a_limit_that_yesterday_would_have_failed_says_how_often() {
     let output = lint(&[GOOD, "--prometheus-url", &url]).await;
     assert_eq!(codes(&output), ["PAL703 spec.gates[errors].threshold"]);
     let said = String::from_utf8_lossy(&output.stdout).into_owned();
-    assert!(said.contains("of 4 evaluations") && said.contains("2 would have failed") && said.contains("0.0300"), "{said}");
+    assert!(
+        said.contains("of 4 evaluations") && said.contains("2 would have failed") && said.contains("0.0300"),
+        "{said}"
+    );
 }
 
 #[tokio::test]
 async fn a_server_that_does_not_answer_is_a_finding_and_an_error() {
     let output = lint(&[GOOD, "--prometheus-url", "http://127.0.0.1:1"]).await;
-    assert_eq!((output.status.code(), codes(&output)), (Some(1), vec!["PAL702 spec.gates[errors].prometheus.query".to_owned()]));
+    assert_eq!(
+        (output.status.code(), codes(&output)),
+        (Some(1), vec!["PAL702 spec.gates[errors].prometheus.query".to_owned()])
+    );
 }
 
 #[tokio::test]
@@ -119,7 +138,10 @@ async fn what_the_cluster_does_not_have() {
         .route("/apis/apps/v1/namespaces/{a}/{b}/{name}", get(object))
         .route("/api/v1/namespaces/{a}/{b}/{name}", get(object))
         .route("/apis/gateway.networking.k8s.io/v1/namespaces/{a}/{b}/{name}", get(object))
-        .route("/apis/palier.dev/v1alpha1/metricsources/default", get(|| async { axum::Json(json!({"metadata": {"name": "default"}})) }));
+        .route(
+            "/apis/palier.dev/v1alpha1/metricsources/default",
+            get(|| async { axum::Json(json!({"metadata": {"name": "default"}})) }),
+        );
     let server = serve(app).await;
     let file = std::env::temp_dir().join(format!("palier-lint-{}", std::process::id()));
     let config = json!({

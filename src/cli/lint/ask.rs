@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::adapters::prometheus::{PrometheusClient, SourceConfig};
 use crate::api::Span;
-use crate::cli::{Asked, Cluster, CliError, Target};
+use crate::cli::{Asked, CliError, Cluster, Target};
 use crate::engine::Ask;
 use crate::engine::lint::answers::{questions, today, yesterday};
 use crate::engine::lint::{Finding, Given, named_objects, not_in_the_cluster};
@@ -23,8 +23,9 @@ const POINTS_MAX: i64 = 5_000;
 /// When the cluster cannot be asked; an object that is missing is a finding.
 pub async fn cluster(target: &Target, values: &[Value], given: &Given) -> Result<Vec<Finding>, CliError> {
     let cluster = Cluster::connect(target).await?;
+    let given = Given { namespace: Some(cluster.namespace.clone()), ..given.clone() };
     let mut found = Vec::new();
-    for wanted in named_objects(values, given) {
+    for wanted in named_objects(values, &given) {
         let (group, version, kind) = wanted.kind;
         let resource = ApiResource::from_gvk(&GroupVersionKind::gvk(group, version, kind));
         let api: Api<DynamicObject> = if wanted.namespace.is_empty() {
@@ -60,12 +61,18 @@ pub async fn prometheus(url: &str, values: &[Value], given: &Given) -> Result<Ve
         auth: None,
         allow_loopback: true,
     };
-    let client = PrometheusClient::new(config).map_err(|error| CliError::Usage(format!("--prometheus-url: {error}")))?;
+    let client = PrometheusClient::new(config)
+        .map_err(|error| CliError::Usage(format!("--prometheus-url: {error}")))?;
     let now = Timestamp::now();
     let before = |span: Span| now.checked_sub(span.as_signed()).unwrap_or(now);
     let mut found = Vec::new();
     for question in questions(values, given) {
-        let range = |from: Timestamp, step: Span| Ask::Series { queries: vec![question.query.clone()], from, until: now, step };
+        let range = |from: Timestamp, step: Span| Ask::Series {
+            queries: vec![question.query.clone()],
+            from,
+            until: now,
+            step,
+        };
         let ask = match &question.limits {
             Some(_) => Ask::Number(question.query.clone()),
             None => range(before(Span::seconds(60)), Span::seconds(60)),

@@ -52,7 +52,8 @@ pub fn text(found: &[Placed], gathered: &Gathered, hint: Option<&str>, style: St
     let count = |severity: Severity| found.iter().filter(|it| it.check.severity == severity).count();
     let number = |count: usize, what: &str| format!("{count} {what}{}", if count == 1 { "" } else { "s" });
     if !found.is_empty() {
-        let words = [Severity::Error, Severity::Warning, Severity::Note].map(|it| number(count(it), it.word()));
+        let words =
+            [Severity::Error, Severity::Warning, Severity::Note].map(|it| number(count(it), it.word()));
         out += &format!("{} in {}\n", words.join(", "), number(gathered.files, "file"));
     } else {
         out += &format!("{}, nothing to mend\n", number(gathered.files, "file"));

@@ -56,7 +56,9 @@ impl Gathered {
                 None => path.truncate(path.rfind(['.', '[']).unwrap_or(0)),
             }
         };
-        let text = |pointer: &str| object.value.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned();
+        let text = |pointer: &str| {
+            object.value.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned()
+        };
         Placed {
             file: object.file.clone(),
             line: at.line,
@@ -146,8 +148,11 @@ fn list(path: &Path, is_named: bool, files: &mut Vec<PathBuf>) -> Result<(), Cli
         files.push(path.to_path_buf());
         return Ok(());
     }
-    let mut entries: Vec<PathBuf> =
-        std::fs::read_dir(path).map_err(why)?.map(|it| it.map(|it| it.path())).collect::<Result<_, _>>().map_err(why)?;
+    let mut entries: Vec<PathBuf> = std::fs::read_dir(path)
+        .map_err(why)?
+        .map(|it| it.map(|it| it.path()))
+        .collect::<Result<_, _>>()
+        .map_err(why)?;
     entries.sort();
     for entry in entries {
         let is_hidden = entry.file_name().is_some_and(|it| it.to_string_lossy().starts_with('.'));
@@ -183,8 +188,15 @@ fn add(file: &str, text: &str, gathered: &mut Gathered) {
     }
     for document in documents {
         let index = gathered.documents.len();
-        let object = |value: &Value, prefix: String| Object { value: value.clone(), file: file.to_owned(), document: index, prefix };
-        let items = document.value["items"].as_array().filter(|_| document.value["kind"].as_str().is_some_and(|it| it.ends_with("List")));
+        let object = |value: &Value, prefix: String| Object {
+            value: value.clone(),
+            file: file.to_owned(),
+            document: index,
+            prefix,
+        };
+        let items = document.value["items"]
+            .as_array()
+            .filter(|_| document.value["kind"].as_str().is_some_and(|it| it.ends_with("List")));
         match items {
             Some(items) => gathered
                 .objects

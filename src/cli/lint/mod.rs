@@ -29,7 +29,9 @@ pub enum LintFormat {
 
 /// Arguments of `palier lint`.
 #[derive(Clone, Debug, clap::Args)]
-#[command(after_help = "Exit status: 0 nothing to mend, 1 errors (with --strict also warnings), 2 it could not be done.")]
+#[command(
+    after_help = "Exit status: 0 nothing to mend, 1 errors (with --strict also warnings), 2 it could not be done."
+)]
 pub struct LintArgs {
     /// Files, folders, or - for standard input
     #[arg(value_name = "FILE", required = true)]
@@ -77,7 +79,7 @@ fn share(text: &str) -> Result<f64, String> {
 pub(super) async fn run(target: &Target, args: &LintArgs, printer: &Printer) -> Result<ExitStatus, CliError> {
     let gathered = gather::gather(&args.paths)?;
     let given = Given {
-        namespace: target.namespace.clone().unwrap_or_else(|| "default".to_owned()),
+        namespace: target.namespace.clone(),
         per_second: args.rps,
         bad: args.error_rate,
         scrape: args.scrape_interval,
@@ -107,7 +109,9 @@ pub(super) async fn run(target: &Target, args: &LintArgs, printer: &Printer) -> 
 fn placed(gathered: &Gathered, findings: Vec<Finding>) -> Vec<Placed> {
     let mut all: Vec<Placed> = gathered.broken.clone();
     all.extend(findings.into_iter().map(|it| gathered.place(it)));
-    all.sort_by(|a, b| (&a.file, a.line, a.column, a.check.code).cmp(&(&b.file, b.line, b.column, b.check.code)));
+    all.sort_by(|a, b| {
+        (&a.file, a.line, a.column, a.check.code).cmp(&(&b.file, b.line, b.column, b.check.code))
+    });
     all.dedup();
     all
 }
@@ -117,7 +121,10 @@ fn hint(args: &LintArgs, values: &[serde_json::Value]) -> Option<String> {
     let counting = counting_gates(values);
     let knows = args.rps.is_some() && args.error_rate.is_some();
     (counting > 0 && !knows).then(|| {
-        let gates = if counting == 1 { "1 gate compares".to_owned() } else { format!("{counting} gates compare") };
-        format!("{gates} with stable: with --rps and --error-rate lint says whether the phases are long enough.")
+        let gates =
+            if counting == 1 { "1 gate compares".to_owned() } else { format!("{counting} gates compare") };
+        format!(
+            "{gates} with stable: with --rps and --error-rate lint says whether the phases are long enough."
+        )
     })
 }

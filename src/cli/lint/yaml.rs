@@ -37,7 +37,13 @@ const NODES_MAX: usize = 500_000;
 
 /// The documents of a text, empty ones left out; and what is wrong with it. What comes before a mistake is kept.
 pub fn read(text: &str) -> (Vec<Document>, Vec<Broken>) {
-    let mut reader = Reader { events: Parser::new_from_str(text), anchors: BTreeMap::new(), places: BTreeMap::new(), broken: Vec::new(), nodes: 0 };
+    let mut reader = Reader {
+        events: Parser::new_from_str(text),
+        anchors: BTreeMap::new(),
+        places: BTreeMap::new(),
+        broken: Vec::new(),
+        nodes: 0,
+    };
     let mut documents = Vec::new();
     loop {
         match reader.next() {
@@ -98,13 +104,20 @@ impl<'t> Reader<'t> {
     fn node(&mut self, event: Event<'t>, span: Span, field: &str) -> Result<Value, Broken> {
         self.nodes += 1;
         if self.nodes > NODES_MAX {
-            return Err(Broken { place: place(&span.start), says: format!("more than {NODES_MAX} values in one file") });
+            return Err(Broken {
+                place: place(&span.start),
+                says: format!("more than {NODES_MAX} values in one file"),
+            });
         }
         self.places.entry(field.to_owned()).or_insert_with(|| place(&span.start));
         let (value, anchor) = match event {
             Event::Scalar(text, style, anchor, tag) => {
                 let is_text = tag.is_some_and(|it| it.core_suffix() == Some("str"));
-                let value = if style == ScalarStyle::Plain && !is_text { plain(&text) } else { Value::String(text.into_owned()) };
+                let value = if style == ScalarStyle::Plain && !is_text {
+                    plain(&text)
+                } else {
+                    Value::String(text.into_owned())
+                };
                 (value, anchor)
             }
             Event::SequenceStart(_, anchor, _) => (self.sequence(&span, field)?, anchor),
@@ -114,7 +127,9 @@ impl<'t> Reader<'t> {
                 self.nodes += size(&value);
                 (value, 0)
             }
-            _ => return Err(Broken { place: place(&span.start), says: "a value is missing here".to_owned() }),
+            _ => {
+                return Err(Broken { place: place(&span.start), says: "a value is missing here".to_owned() });
+            }
         };
         if anchor != 0 {
             self.anchors.insert(anchor, value.clone());
@@ -140,7 +155,12 @@ impl<'t> Reader<'t> {
             let key = match event {
                 Event::MappingEnd => break,
                 Event::Scalar(text, ..) => text.into_owned(),
-                _ => return Err(Broken { place: place(&span.start), says: "a key has to be a text".to_owned() }),
+                _ => {
+                    return Err(Broken {
+                        place: place(&span.start),
+                        says: "a key has to be a text".to_owned(),
+                    });
+                }
             };
             let path = if field.is_empty() { key.clone() } else { format!("{field}.{key}") };
             let at = place(&span.start);
@@ -150,7 +170,10 @@ impl<'t> Reader<'t> {
                 continue;
             }
             if fields.contains_key(&key) {
-                self.broken.push(Broken { place: at, says: format!("the key {key} is here twice: one of the two would be lost") });
+                self.broken.push(Broken {
+                    place: at,
+                    says: format!("the key {key} is here twice: one of the two would be lost"),
+                });
             }
             self.places.insert(path.clone(), at);
             let (event, span) = self.must(start)?;
@@ -179,7 +202,9 @@ fn plain(text: &str) -> Value {
     match text {
         "" | "~" | "null" | "Null" | "NULL" => return Value::Null,
         "true" | "True" | "TRUE" | "yes" | "Yes" | "YES" | "on" | "On" | "ON" => return Value::Bool(true),
-        "false" | "False" | "FALSE" | "no" | "No" | "NO" | "off" | "Off" | "OFF" => return Value::Bool(false),
+        "false" | "False" | "FALSE" | "no" | "No" | "NO" | "off" | "Off" | "OFF" => {
+            return Value::Bool(false);
+        }
         _ => {}
     }
     let digits = text.strip_prefix(['-', '+']).unwrap_or(text);
@@ -192,7 +217,8 @@ fn plain(text: &str) -> Value {
         if let Some(number) = hex.or(octal) {
             return Value::Number(number.into());
         }
-        let is_number = digits.chars().all(|c| c.is_ascii_digit() || matches!(c, '.' | 'e' | 'E' | '+' | '-'));
+        let is_number =
+            digits.chars().all(|c| c.is_ascii_digit() || matches!(c, '.' | 'e' | 'E' | '+' | '-'));
         if let Some(number) = text.parse::<f64>().ok().filter(|_| is_number).and_then(Number::from_f64) {
             return Value::Number(number);
         }

@@ -45,10 +45,12 @@ pub fn questions(objects: &[Value], given: &Given) -> Vec<Question> {
         for at in gates(spec) {
             for component in &at.judged {
                 let traffic = component.traffic.as_ref();
-                let route = traffic.and_then(|it| it.gateway_api.http_routes.iter().chain(&it.gateway_api.grpc_routes).next());
+                let route = traffic.and_then(|it| {
+                    it.gateway_api.http_routes.iter().chain(&it.gateway_api.grpc_routes).next()
+                });
                 let pods = pods_of(&component.workload_ref.name);
                 let variables = Variables {
-                    namespace: subject.namespace.clone(),
+                    namespace: subject.namespace_or_default().to_owned(),
                     rollout: subject.rollout.metadata.name.clone().unwrap_or_default(),
                     component: component.name.clone(),
                     phase: spec.phases.first().map(|it| it.name.clone()).unwrap_or_default(),
@@ -61,7 +63,11 @@ pub fn questions(objects: &[Value], given: &Given) -> Vec<Question> {
                     service: traffic.map(|it| it.service.clone()),
                     route: route.map(|it| it.name.clone()),
                 };
-                all.extend(of_gate(at.gate, &at.field, &variables, asked(&at)).into_iter().map(|it| Question { object: subject.object, ..it }));
+                all.extend(
+                    of_gate(at.gate, &at.field, &variables, asked(&at))
+                        .into_iter()
+                        .map(|it| Question { object: subject.object, ..it }),
+                );
             }
         }
     }
@@ -95,7 +101,9 @@ pub fn today(question: &Question, answer: &Answer) -> Vec<Finding> {
     let field = question.field.as_str();
     match answer {
         Answer::Empty => nothing(field, desk),
-        Answer::Series(all) if all.iter().all(|lines| lines.iter().all(|it| it.points.is_empty())) => nothing(field, desk),
+        Answer::Series(all) if all.iter().all(|lines| lines.iter().all(|it| it.points.is_empty())) => {
+            nothing(field, desk)
+        }
         Answer::Sample { value, .. } if !value.is_finite() => {
             let message = format!("the query answers {value} now, which is never a pass");
             desk.say(&NOTHING_TODAY, field, message, "Is there traffic? A division by zero requests is NaN.");
@@ -108,10 +116,20 @@ pub fn today(question: &Question, answer: &Answer) -> Vec<Finding> {
             desk.say(&NO_GOOD_ANSWER, field, format!("the query answers {what}"), "Ask for one number.");
         }
         Answer::Failed(why) => {
-            desk.say(&NO_GOOD_ANSWER, field, format!("the metric server has no answer: {why}"), "Try the query in its console.");
+            desk.say(
+                &NO_GOOD_ANSWER,
+                field,
+                format!("the metric server has no answer: {why}"),
+                "Try the query in its console.",
+            );
         }
         Answer::Warnings(said) => {
-            desk.say(&NOTHING_TODAY, field, format!("the answer carries a warning and counts as no data: {said}"), "See what the server warns of.");
+            desk.say(
+                &NOTHING_TODAY,
+                field,
+                format!("the answer carries a warning and counts as no data: {said}"),
+                "See what the server warns of.",
+            );
         }
         Answer::Sample { .. } | Answer::Series(_) => {}
     }
@@ -140,7 +158,8 @@ pub fn yesterday(question: &Question, answer: &Answer) -> Option<Finding> {
             _ => None,
         })
         .collect();
-    let fails = |it: &&f64| limits.min.is_some_and(|min| **it < min) || limits.max.is_some_and(|max| **it > max);
+    let fails =
+        |it: &&f64| limits.min.is_some_and(|min| **it < min) || limits.max.is_some_and(|max| **it > max);
     let failed = numbers.iter().filter(fails).count();
     if failed == 0 {
         return None;
@@ -153,7 +172,12 @@ pub fn yesterday(question: &Question, answer: &Answer) -> Option<Finding> {
         numbers.len()
     );
     let fix = "Loosen the limit to what healthy traffic does, or compare with stable by bad and total.";
-    Desk { object: question.object, found: &mut found }.say(&FAILED_YESTERDAY, question.limits_field.clone(), message, fix);
+    Desk { object: question.object, found: &mut found }.say(
+        &FAILED_YESTERDAY,
+        question.limits_field.clone(),
+        message,
+        fix,
+    );
     found.pop()
 }
 

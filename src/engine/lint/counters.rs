@@ -4,7 +4,9 @@ use crate::api::{BucketsRule, CountersRule, Rule};
 use crate::engine::query::parsed;
 
 use super::Desk;
-use super::catalog::{NO_BOUND, NO_POD, NO_STABLE, NOT_THE_CANARY, OTHER_METRIC, RATE_OF_COUNTERS, SAME_QUERY};
+use super::catalog::{
+    NO_BOUND, NO_POD, NO_STABLE, NOT_THE_CANARY, OTHER_METRIC, RATE_OF_COUNTERS, SAME_QUERY,
+};
 use super::promql::{self, RATES};
 use super::queries::{asked, names};
 use super::scene::{GateAt, Scene, Subject, gates};
@@ -40,14 +42,16 @@ fn one(field: &str, text: &str, compares: bool, desk: &mut Desk<'_>) {
         desk.say(
             &NO_POD,
             field,
-            "the answer does not name its pods, so that nothing tells the canary's requests from stable's".to_owned(),
+            "the answer does not name its pods, so that nothing tells the canary's requests from stable's"
+                .to_owned(),
             "Write sum by (pod) (…).",
         );
     } else if field.ends_with(".buckets")
         && promql::metrics(&expr).iter().any(|it| it.ends_with("_bucket"))
         && !promql::keeps(&expr, "le")
     {
-        let message = "the answer has no label le, by which the buckets of a classic histogram are told apart";
+        let message =
+            "the answer has no label le, by which the buckets of a classic histogram are told apart";
         desk.say(&NO_BOUND, field, message.to_owned(), "Write sum by (pod, le) (…).");
     }
     let (canary, stable) = (names(text, "canary_pods"), names(text, "stable_pods"));
@@ -60,7 +64,8 @@ fn one(field: &str, text: &str, compares: bool, desk: &mut Desk<'_>) {
             "Write pod=~\"$pods\", which stands for the pods of both versions.",
         );
     } else if !both && !canary {
-        let message = "the query reads pods of every workload: those of others are thrown away after they were read";
+        let message =
+            "the query reads pods of every workload: those of others are thrown away after they were read";
         desk.say(&NOT_THE_CANARY, field, message.to_owned(), "Select by pod=~\"$pods\".");
     }
 }
@@ -71,11 +76,21 @@ fn pair(at: &GateAt<'_>, desk: &mut Desk<'_>) {
     let field = format!("{}.prometheus.bad", at.field);
     if bad == total {
         let message = "bad and total ask the same: every request is a bad one";
-        desk.say(&SAME_QUERY, field, message.to_owned(), "Add the condition of failure to bad, such as code=~\"5..\".");
+        desk.say(
+            &SAME_QUERY,
+            field,
+            message.to_owned(),
+            "Add the condition of failure to bad, such as code=~\"5..\".",
+        );
     } else if promql::metrics(&bad) == promql::metrics(&total)
         && !promql::conditions(&total).is_subset(&promql::conditions(&bad))
     {
         let message = "total has a condition that bad has not: bad requests are counted that are not among all requests";
-        desk.say(&OTHER_METRIC, field, message.to_owned(), "Give both the same conditions, and bad that of failure besides.");
+        desk.say(
+            &OTHER_METRIC,
+            field,
+            message.to_owned(),
+            "Give both the same conditions, and bad that of failure besides.",
+        );
     }
 }

@@ -32,27 +32,53 @@ fn share(at: &GateAt<'_>, limits: &Threshold, whole: f64, desk: &mut Desk<'_>) {
     let field = |name: &str| format!("{}.threshold.{name}", at.field);
     if let Some(max) = limits.max {
         if max >= whole {
-            let message = format!("the query answers a share of at most {whole}: max: {max} passes whatever happens");
+            let message =
+                format!("the query answers a share of at most {whole}: max: {max} passes whatever happens");
             desk.say(&PER_CENT, field("max"), message, of_whole(max, whole));
         } else if whole >= 100.0 && max > 0.0 && max < 0.1 {
-            let message = format!("the query answers per cent: max: {max} is {} of the requests", max / 100.0);
-            desk.say(&PER_CENT, field("max"), message, format!("For {} % write max: {}.", max * 100.0, max * 100.0));
+            let message =
+                format!("the query answers per cent: max: {max} is {} of the requests", max / 100.0);
+            desk.say(
+                &PER_CENT,
+                field("max"),
+                message,
+                format!("For {} % write max: {}.", max * 100.0, max * 100.0),
+            );
         } else if max == 0.0 {
             let message = "max: 0 fails at the first bad request, and every service has some: the more traffic, the surer a healthy \
                            release goes back";
-            desk.say(&NO_TOLERANCE, field("max"), message.to_owned(), "Give a rate that is bearable, or compare with stable by bad and total.");
+            desk.say(
+                &NO_TOLERANCE,
+                field("max"),
+                message.to_owned(),
+                "Give a rate that is bearable, or compare with stable by bad and total.",
+            );
         }
     }
     if let Some(min) = limits.min {
         if min > whole {
-            let message = format!("the query answers a share of at most {whole}: min: {min} can never be reached");
+            let message =
+                format!("the query answers a share of at most {whole}: min: {min} can never be reached");
             desk.say(&PER_CENT, field("min"), message, of_whole(min, whole));
         } else if (min - whole).abs() < f64::EPSILON {
             let message = format!("min: {min} fails at the first bad request, and every service has some");
-            desk.say(&NO_TOLERANCE, field("min"), message, "Give a rate that is bearable, or compare with stable by bad and total.");
+            desk.say(
+                &NO_TOLERANCE,
+                field("min"),
+                message,
+                "Give a rate that is bearable, or compare with stable by bad and total.",
+            );
         } else if whole >= 100.0 && min > 0.0 && min <= 1.0 {
-            let message = format!("the query answers per cent: min: {min} passes when {} % of the requests fail", 100.0 - min);
-            desk.say(&PER_CENT, field("min"), message, format!("For {} % write min: {}.", min * 100.0, min * 100.0));
+            let message = format!(
+                "the query answers per cent: min: {min} passes when {} % of the requests fail",
+                100.0 - min
+            );
+            desk.say(
+                &PER_CENT,
+                field("min"),
+                message,
+                format!("For {} % write min: {}.", min * 100.0, min * 100.0),
+            );
         }
     }
 }
@@ -81,7 +107,12 @@ fn counters(given: &Given, subject: &Subject, at: &GateAt<'_>, by: &CountersRule
                     compare.min_difference * 100.0
                 );
                 let field = format!("{}.compare.minDifference", at.field);
-                desk.say(&EASY_COMPARISON, field, message, "It is a share from 0 to 1: for half a per cent write 0.005.");
+                desk.say(
+                    &EASY_COMPARISON,
+                    field,
+                    message,
+                    "It is a share from 0 to 1: for half a per cent write 0.005.",
+                );
             }
             #[allow(clippy::cast_precision_loss, reason = "at most 10⁹")]
             let samples = compare.min_samples as f64;
@@ -114,16 +145,27 @@ fn unit(at: &GateAt<'_>, desk: &mut Desk<'_>) {
     let ends = |words: &[&str]| metrics.iter().any(|it| words.iter().any(|word| it.contains(word)));
     if ends(&["_seconds"]) && !ends(&["_milliseconds"]) && limit >= 30.0 {
         let message = format!("the metric is in seconds: {limit} are {limit} seconds");
-        desk.say(&UNIT_OF_TIME, format!("{}.{field}", at.field), message, format!("For {limit} milliseconds write {}.", limit / 1000.0));
+        desk.say(
+            &UNIT_OF_TIME,
+            format!("{}.{field}", at.field),
+            message,
+            format!("For {limit} milliseconds write {}.", limit / 1000.0),
+        );
     } else if ends(&["_milliseconds", "_ms_", "_duration_ms"]) && limit > 0.0 && limit < 2.0 {
         let message = format!("the metric is in milliseconds: {limit} is {limit} of them");
-        desk.say(&UNIT_OF_TIME, format!("{}.{field}", at.field), message, format!("For {limit} seconds write {}.", limit * 1000.0));
+        desk.say(
+            &UNIT_OF_TIME,
+            format!("{}.{field}", at.field),
+            message,
+            format!("For {limit} seconds write {}.", limit * 1000.0),
+        );
     }
 }
 
 /// The limit of a latency, its field, and the metrics that it is of.
 fn latency(gate: &Gate) -> Option<(f64, String, Vec<String>)> {
-    let of = |query: &str| parsed(query).ok().map(|it| promql::metrics(&it).into_iter().collect::<Vec<String>>());
+    let of =
+        |query: &str| parsed(query).ok().map(|it| promql::metrics(&it).into_iter().collect::<Vec<String>>());
     if let Some(quantile) = &gate.quantile {
         return Some((quantile.max, "quantile.max".to_owned(), of(gate.prometheus.buckets.as_deref()?)?));
     }

@@ -32,10 +32,10 @@ pub use wanted::{Wanted, named_objects, not_in_the_cluster};
 use crate::api::Span;
 
 /// What is known besides the manifests.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Given {
-    /// Namespace of objects that name none.
-    pub namespace: String,
+    /// Namespace of objects that name none; without it they fit every namespace.
+    pub namespace: Option<String>,
     /// Requests a second of each component, of both versions together.
     pub per_second: Option<f64>,
     /// The share of requests that fail today, above 0 and below 1.
@@ -44,12 +44,6 @@ pub struct Given {
     pub scrape: Option<Span>,
     /// The chance that one evaluation of a healthy release fails by a fixed limit.
     pub false_check: Option<f64>,
-}
-
-impl Default for Given {
-    fn default() -> Self {
-        Self { namespace: "default".to_owned(), per_second: None, bad: None, scrape: None, false_check: None }
-    }
 }
 
 /// Something to mend.
@@ -79,7 +73,13 @@ impl Desk<'_> {
         Desk { object, found: self.found }
     }
 
-    fn say(&mut self, check: &'static Check, field: impl Into<String>, message: String, fix: impl Into<String>) {
+    fn say(
+        &mut self,
+        check: &'static Check,
+        field: impl Into<String>,
+        message: String,
+        fix: impl Into<String>,
+    ) {
         let (object, field, fix) = (self.object, field.into(), fix.into());
         self.found.push(Finding { object, field, check, message, fix });
     }
@@ -113,11 +113,16 @@ pub fn lint(objects: &[Value], given: &Given) -> Vec<Finding> {
 /// A field that is not well formed has one finding: what would follow from its value is left out.
 fn drop_consequences(found: &mut Vec<Finding>) {
     let is_form = |it: &Finding| ("PAL004".."PAL009").contains(&it.check.code);
-    let broken: Vec<(usize, String)> =
-        found.iter().filter(|it| is_form(it) && !it.field.is_empty()).map(|it| (it.object, it.field.clone())).collect();
+    let broken: Vec<(usize, String)> = found
+        .iter()
+        .filter(|it| is_form(it) && !it.field.is_empty())
+        .map(|it| (it.object, it.field.clone()))
+        .collect();
     found.retain(|it| {
         let follows = |field: &String| {
-            it.field.strip_prefix(field.as_str()).is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
+            it.field
+                .strip_prefix(field.as_str())
+                .is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
         };
         is_form(it) || !broken.iter().any(|(object, field)| *object == it.object && follows(field))
     });

@@ -7,8 +7,8 @@ use crate::engine::query::pods_pattern;
 
 use super::Desk;
 use super::catalog::{
-    MOVING_TAG, NO_TIME_TO_START, OTHER_NAMESPACE, RECREATE, RUNNING_CRON_JOB, SAME_POD_NAMES, SOURCE_NOT_FOR_US,
-    SWITCH_WITHOUT_PLACE, TWO_ROLLOUTS, UNKNOWN_NAME,
+    MOVING_TAG, NO_TIME_TO_START, OTHER_NAMESPACE, RECREATE, RUNNING_CRON_JOB, SAME_POD_NAMES,
+    SOURCE_NOT_FOR_US, SWITCH_WITHOUT_PLACE, TWO_ROLLOUTS, UNKNOWN_NAME,
 };
 use super::queries::{asked, names};
 use super::scene::{Found, Scene, Subject, gates, meant};
@@ -26,9 +26,18 @@ pub fn check(scene: &Scene<'_>, subject: &Subject, desk: &mut Desk<'_>) {
     for (index, hook) in subject.rollout.spec.hooks.iter().enumerate() {
         let field = format!("spec.hooks[{index}].cronJobRef.name");
         let found = named(scene, subject, ("batch", "CronJob"), (&hook.cron_job_ref.name, &field), desk);
-        if let Some(found) = found.filter(|it| it.object.pointer("/spec/suspend") != Some(&Value::Bool(true))) {
-            let message = format!("the CronJob {} of the hook {} is not suspended: its schedule runs it too", found.name, hook.name);
-            desk.at(found.index).say(&RUNNING_CRON_JOB, "spec.suspend", message, "Write suspend: true under spec.");
+        if let Some(found) = found.filter(|it| it.object.pointer("/spec/suspend") != Some(&Value::Bool(true)))
+        {
+            let message = format!(
+                "the CronJob {} of the hook {} is not suspended: its schedule runs it too",
+                found.name, hook.name
+            );
+            desk.at(found.index).say(
+                &RUNNING_CRON_JOB,
+                "spec.suspend",
+                message,
+                "Write suspend: true under spec.",
+            );
         }
     }
     for (index, mode) in subject.rollout.spec.degraded_modes.iter().enumerate() {
@@ -45,24 +54,34 @@ pub fn named<'a>(
     (name, field): (&str, &str),
     desk: &mut Desk<'_>,
 ) -> Option<Found<'a>> {
-    if let Some(found) = scene.find((group, kind), &subject.namespace, name) {
+    if let Some(found) = scene.find((group, kind), subject, name) {
         return Some(found);
     }
     let elsewhere = scene.of_kind(group, kind).find(|it| it.name == name);
     if let Some(found) = elsewhere {
-        let there = scene.namespace_of(found.object).to_owned();
-        let message = format!("the {kind} {name} is in namespace {there}, and the Rollout in {}", subject.namespace);
-        desk.say(&OTHER_NAMESPACE, field, message, "A Rollout releases what is in its own namespace: put both into one.");
+        let there = scene.namespace_of(found.object).unwrap_or_default().to_owned();
+        let message = format!(
+            "the {kind} {name} is in namespace {there}, and the Rollout in {}",
+            subject.namespace_or_default()
+        );
+        desk.say(
+            &OTHER_NAMESPACE,
+            field,
+            message,
+            "A Rollout releases what is in its own namespace: put both into one.",
+        );
         return None;
     }
-    let near: Vec<&str> = scene
-        .of_kind(group, kind)
-        .filter(|it| scene.namespace_of(it.object) == subject.namespace)
-        .map(|it| it.name)
-        .collect();
+    let near: Vec<&str> =
+        scene.of_kind(group, kind).filter(|it| scene.is_near(it.object, subject)).map(|it| it.name).collect();
     if let Some(near) = meant(name, near.iter().copied()) {
         let message = format!("there is no {kind} {name} in these files, but there is {near}");
-        desk.say(&UNKNOWN_NAME, field, message, format!("Write {near}, or leave it if {name} comes from elsewhere."));
+        desk.say(
+            &UNKNOWN_NAME,
+            field,
+            message,
+            format!("Write {near}, or leave it if {name} comes from elsewhere."),
+        );
     }
     None
 }
@@ -76,7 +95,9 @@ fn shared(scene: &Scene<'_>, subject: &Subject, (name, field): (&str, &str), des
     });
     if let Some(other) = other {
         let by = other.rollout.metadata.name.clone().unwrap_or_default();
-        let message = format!("the Rollout {by} names the Deployment {name} already: a Deployment belongs to one Rollout");
+        let message = format!(
+            "the Rollout {by} names the Deployment {name} already: a Deployment belongs to one Rollout"
+        );
         desk.say(&TWO_ROLLOUTS, field, message, "Take the component out of one of them.");
     }
 }
@@ -88,7 +109,9 @@ fn pod_names(subject: &Subject, component: &Component, field: &str, desk: &mut D
     let is_cut = pods_pattern(&format!("{name}-bcdfghjklm")) == pods_pattern(&format!("{name}-bcdfghjkln"));
     let asks = gates(&subject.rollout.spec).iter().any(|it| {
         it.judged.iter().any(|it| it.name == component.name)
-            && asked(it).iter().any(|(_, text)| ["canary_pods", "stable_pods"].iter().any(|it| names(text, it)))
+            && asked(it)
+                .iter()
+                .any(|(_, text)| ["canary_pods", "stable_pods"].iter().any(|it| names(text, it)))
     });
     if is_cut && asks {
         desk.say(
@@ -109,7 +132,9 @@ fn deployment(subject: &Subject, found: Found<'_>, desk: &mut Desk<'_>) {
     let containers = object.pointer("/spec/template/spec/containers").and_then(Value::as_array);
     for (index, container) in containers.into_iter().flatten().enumerate() {
         let Some(image) = container["image"].as_str().filter(|it| is_moving(it)) else { continue };
-        let message = format!("{image} is the same text for every version: a push changes no template, and nothing is released");
+        let message = format!(
+            "{image} is the same text for every version: a push changes no template, and nothing is released"
+        );
         let field = format!("spec.template.spec.containers[{index}].image");
         desk.at(found.index).say(&MOVING_TAG, field, message, "Name a version or a digest.");
     }
@@ -142,15 +167,22 @@ fn sources(scene: &Scene<'_>, subject: &Subject, desk: &mut Desk<'_>) {
         match known.iter().find(|it| it.name == name) {
             Some(found) => {
                 let allowed = found.object.pointer("/spec/namespaces").and_then(Value::as_array);
-                let is_for = |it: &Value| it == "*" || it == subject.namespace.as_str();
+                let Some(namespace) = subject.namespace.as_deref() else { continue };
+                let is_for = |it: &Value| it == "*" || it == namespace;
                 if allowed.is_some_and(|it| !it.iter().any(is_for)) {
-                    let message = format!("the MetricSource {name} is not for the namespace {}", subject.namespace);
-                    desk.say(&SOURCE_NOT_FOR_US, field, message, "Add the namespace to spec.namespaces there.");
+                    let message = format!("the MetricSource {name} is not for the namespace {namespace}");
+                    desk.say(
+                        &SOURCE_NOT_FOR_US,
+                        field,
+                        message,
+                        "Add the namespace to spec.namespaces there.",
+                    );
                 }
             }
             None => {
                 if let Some(near) = meant(name, known.iter().map(|it| it.name)) {
-                    let message = format!("there is no MetricSource {name} in these files, but there is {near}");
+                    let message =
+                        format!("there is no MetricSource {name} in these files, but there is {near}");
                     desk.say(&UNKNOWN_NAME, field, message, format!("Write {near}."));
                 }
             }
@@ -162,7 +194,10 @@ fn switches(scene: &Scene<'_>, subject: &Subject, (at, mode): (usize, &DegradedM
     for (index, switch) in mode.switches.iter().enumerate() {
         let field = format!("spec.degradedModes[{at}].switches[{index}]");
         let of_map = format!("{field}.configMap");
-        let Some(found) = named(scene, subject, ("", "ConfigMap"), (&switch.config_map, &of_map), desk) else { continue };
+        let Some(found) = named(scene, subject, ("", "ConfigMap"), (&switch.config_map, &of_map), desk)
+        else {
+            continue;
+        };
         if let Some((field, message)) = missing_place(switch, found.object) {
             desk.say(
                 &SWITCH_WITHOUT_PLACE,
@@ -177,7 +212,10 @@ fn switches(scene: &Scene<'_>, subject: &Subject, (at, mode): (usize, &DegradedM
 fn missing_place(switch: &Switch, map: &Value) -> Option<(&'static str, String)> {
     let Switch { config_map, key, pointer, .. } = switch;
     if map["immutable"] == Value::Bool(true) {
-        return Some(("configMap", format!("the ConfigMap {config_map} is immutable: no switch in it can be set")));
+        return Some((
+            "configMap",
+            format!("the ConfigMap {config_map} is immutable: no switch in it can be set"),
+        ));
     }
     let pointer = pointer.as_ref()?;
     let Some(text) = map["data"].get(key).and_then(Value::as_str) else {
@@ -187,5 +225,7 @@ fn missing_place(switch: &Switch, map: &Value) -> Option<(&'static str, String)>
         return Some(("key", format!("the key {key} of the ConfigMap {config_map} does not hold JSON")));
     };
     let missing = document.pointer(pointer).is_none();
-    missing.then(|| ("pointer", format!("{pointer} points at nothing in the key {key} of the ConfigMap {config_map}")))
+    missing.then(|| {
+        ("pointer", format!("{pointer} points at nothing in the key {key} of the ConfigMap {config_map}"))
+    })
 }

@@ -51,7 +51,8 @@ fn unique_of(rule: &str) -> Option<(String, Vec<String>)> {
     static FORM: OnceLock<Option<Regex>> = OnceLock::new();
     let form = r"^(?:!has\(self\.\w+\) \|\| )?self\.(\w+)\.all\((\w), self\.(\w+)\.exists_one\((\w), (\w)\.([\w.]+) == (\w)\.([\w.]+)\)\)$";
     let found = FORM.get_or_init(|| Regex::new(form).ok()).as_ref()?.captures(rule)?;
-    let is_whole = found[1] == found[3] && found[5] == found[4] && found[7] == found[2] && found[6] == found[8];
+    let is_whole =
+        found[1] == found[3] && found[5] == found[4] && found[7] == found[2] && found[6] == found[8];
     is_whole.then(|| (found[1].to_owned(), found[6].split('.').map(str::to_owned).collect()))
 }
 
@@ -111,7 +112,10 @@ fn judge_of(rule: &str) -> Option<Judge> {
     Some(match rule {
         "self.startsWith('/')" => |v| unless(v.as_str().unwrap_or_default().starts_with('/'), ""),
         "self.metadata.name.size() <= 52" => |v| {
-            unless(v.pointer("/metadata/name").and_then(Value::as_str).unwrap_or_default().chars().count() <= 52, "metadata.name")
+            unless(
+                v.pointer("/metadata/name").and_then(Value::as_str).unwrap_or_default().chars().count() <= 52,
+                "metadata.name",
+            )
         },
         "self >= 1 && self <= 100" => |v| unless((1.0..=100.0).contains(&v.as_f64().unwrap_or_default()), ""),
         "has(self.configMaps) || has(self.secrets) || (has(self.fromTemplate) && self.fromTemplate)" => {
@@ -137,15 +141,19 @@ fn judge_of(rule: &str) -> Option<Judge> {
         "has(self.threshold) || !has(self.prometheus.query)" => {
             |v| unless(has(v, "threshold") || v.pointer("/prometheus/query").is_none(), "threshold")
         }
-        "!(has(self.compare) || has(self.sequentialRate) || has(self.budget)) || has(self.prometheus.bad)" => |v| {
-            let needs = count(v, &["compare", "sequentialRate", "budget"]) > 0;
-            unless(!needs || v.pointer("/prometheus/bad").is_some(), "prometheus")
-        },
-        "(has(self.sequentialLatency) || has(self.quantile)) ? has(self.prometheus.buckets) : (!has(self.prometheus.buckets) || !has(self.threshold))" => |v| {
-            let has_buckets = v.pointer("/prometheus/buckets").is_some();
-            let needs = count(v, &["sequentialLatency", "quantile"]) > 0;
-            unless(if needs { has_buckets } else { !has_buckets || !has(v, "threshold") }, "prometheus")
-        },
+        "!(has(self.compare) || has(self.sequentialRate) || has(self.budget)) || has(self.prometheus.bad)" => {
+            |v| {
+                let needs = count(v, &["compare", "sequentialRate", "budget"]) > 0;
+                unless(!needs || v.pointer("/prometheus/bad").is_some(), "prometheus")
+            }
+        }
+        "(has(self.sequentialLatency) || has(self.quantile)) ? has(self.prometheus.buckets) : (!has(self.prometheus.buckets) || !has(self.threshold))" => {
+            |v| {
+                let has_buckets = v.pointer("/prometheus/buckets").is_some();
+                let needs = count(v, &["sequentialLatency", "quantile"]) > 0;
+                unless(if needs { has_buckets } else { !has_buckets || !has(v, "threshold") }, "prometheus")
+            }
+        }
         "self.httpRoutes.size() + self.grpcRoutes.size() >= 1" => {
             |v| unless(list(v, "httpRoutes").len() + list(v, "grpcRoutes").len() >= 1, "")
         }
@@ -164,10 +172,12 @@ fn judge_of(rule: &str) -> Option<Judge> {
         "!has(self.phases) || self.at == 'BeforePhase' || self.at == 'AfterPhase'" => {
             |v| unless(!has(v, "phases") || ["BeforePhase", "AfterPhase"].contains(&text(v, "at")), "phases")
         }
-        "!has(self.components) || self.at == 'BeforePhase' || self.at == 'AfterPhase' || self.at == 'OnPartialRollback'" => |v| {
-            let points = ["BeforePhase", "AfterPhase", "OnPartialRollback"];
-            unless(!has(v, "components") || points.contains(&text(v, "at")), "components")
-        },
+        "!has(self.components) || self.at == 'BeforePhase' || self.at == 'AfterPhase' || self.at == 'OnPartialRollback'" => {
+            |v| {
+                let points = ["BeforePhase", "AfterPhase", "OnPartialRollback"];
+                unless(!has(v, "components") || points.contains(&text(v, "at")), "components")
+            }
+        }
         "!(has(self.bearerTokenRef) && has(self.basicAuthRef))" => {
             |v| unless(count(v, &["bearerTokenRef", "basicAuthRef"]) < 2, "basicAuthRef")
         }
@@ -186,7 +196,8 @@ fn judge_of_spec(rule: &str) -> Option<Judge> {
         }
         "!has(self.phases) || self.phases.map(p, p.traffic).isSorted()" => |v| {
             let phases = list(v, "phases");
-            let at = phases.windows(2).position(|it| number(&it[0], "traffic") > number(&it[1], "traffic"))?;
+            let at =
+                phases.windows(2).position(|it| number(&it[0], "traffic") > number(&it[1], "traffic"))?;
             Some(format!("phases[{}].traffic", at + 1))
         },
         "!has(self.phases) || self.phases[self.phases.size() - 1].traffic >= 100" => |v| {
@@ -195,7 +206,11 @@ fn judge_of_spec(rule: &str) -> Option<Judge> {
             unless(number(last, "traffic") >= 100.0, &format!("phases[{}].traffic", phases.len() - 1))
         },
         "self.components.all(c, !has(c.dependsOn) || c.dependsOn.all(d, self.components.exists(o, o.name == d)))" => {
-            |v| of_components(v, "dependsOn", |it| is_named(list(v, "components"), it.as_str().unwrap_or_default()))
+            |v| {
+                of_components(v, "dependsOn", |it| {
+                    is_named(list(v, "components"), it.as_str().unwrap_or_default())
+                })
+            }
         }
         "!has(self.phases) || self.components.all(c, !has(c.phases) || c.phases.all(o, self.phases.exists(p, p.name == o.name)))" => {
             |v| {
@@ -209,14 +224,20 @@ fn judge_of_spec(rule: &str) -> Option<Judge> {
                 of_components(v, "phases", |it| !flag(it, "skip") || text(it, "name") != text(last, "name"))
             }
         }
-        "!has(self.gates) || self.gates.all(g, !has(g.degradedMode) || (has(self.degradedModes) && self.degradedModes.exists(m, m.name == g.degradedMode)))" => |v| {
-            let is_known = |it: &Value| !has(it, "degradedMode") || is_named(list(v, "degradedModes"), text(it, "degradedMode"));
-            let at = list(v, "gates").iter().position(|it| !is_known(it))?;
-            Some(format!("gates[{at}].degradedMode"))
-        },
+        "!has(self.gates) || self.gates.all(g, !has(g.degradedMode) || (has(self.degradedModes) && self.degradedModes.exists(m, m.name == g.degradedMode)))" => {
+            |v| {
+                let is_known = |it: &Value| {
+                    !has(it, "degradedMode") || is_named(list(v, "degradedModes"), text(it, "degradedMode"))
+                };
+                let at = list(v, "gates").iter().position(|it| !is_known(it))?;
+                Some(format!("gates[{at}].degradedMode"))
+            }
+        }
         "self.components.all(c, !has(c.gates) || c.gates.all(g, !has(g.degradedMode) || (has(self.degradedModes) && self.degradedModes.exists(m, m.name == g.degradedMode))))" => {
             |v| {
-                let is_known = |it: &Value| !has(it, "degradedMode") || is_named(list(v, "degradedModes"), text(it, "degradedMode"));
+                let is_known = |it: &Value| {
+                    !has(it, "degradedMode") || is_named(list(v, "degradedModes"), text(it, "degradedMode"))
+                };
                 of_gates(v, is_known, "degradedMode")
             }
         }

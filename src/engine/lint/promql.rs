@@ -55,7 +55,8 @@ pub fn selectors(expr: &Expr) -> Vec<&VectorSelector> {
 
 /// The name of a metric, however it is written.
 pub fn metric(selector: &VectorSelector) -> String {
-    let by_label = || matchers(selector).into_iter().find(|it| it.name == "__name__").map(|it| it.value.clone());
+    let by_label =
+        || matchers(selector).into_iter().find(|it| it.name == "__name__").map(|it| it.value.clone());
     selector.name.clone().or_else(by_label).unwrap_or_default()
 }
 
@@ -106,14 +107,21 @@ pub fn keeps(expr: &Expr, label: &str) -> bool {
         Expr::Aggregate(AggregateExpr { expr, modifier, op, .. }) => match modifier {
             // These choose series and leave them as they are.
             _ if ["topk", "bottomk", "limitk"].contains(&op.to_string().as_str()) => keeps(expr, label),
-            Some(LabelModifier::Include(labels)) => labels.labels.iter().any(|it| it == label) && keeps(expr, label),
-            Some(LabelModifier::Exclude(labels)) => !labels.labels.iter().any(|it| it == label) && keeps(expr, label),
+            Some(LabelModifier::Include(labels)) => {
+                labels.labels.iter().any(|it| it == label) && keeps(expr, label)
+            }
+            Some(LabelModifier::Exclude(labels)) => {
+                !labels.labels.iter().any(|it| it == label) && keeps(expr, label)
+            }
             None => false,
         },
         Expr::Unary(it) => keeps(&it.expr, label),
         Expr::Subquery(it) => keeps(&it.expr, label),
         Expr::Call(call) if call.func.name == "label_replace" || call.func.name == "label_join" => {
-            call.args.args.get(1).is_some_and(|it| matches!(&**it, Expr::StringLiteral(to) if to.val == label))
+            call.args
+                .args
+                .get(1)
+                .is_some_and(|it| matches!(&**it, Expr::StringLiteral(to) if to.val == label))
                 || call.args.args.first().is_some_and(|it| keeps(it, label))
         }
         Expr::Call(call) => call.args.args.iter().any(|it| keeps(it, label)),
@@ -171,7 +179,9 @@ pub fn several(expr: &Expr) -> Option<Vec<String>> {
 /// The first division of two vectors, outside of functions and sums.
 pub fn ratio(expr: &Expr) -> Option<&BinaryExpr> {
     match bare(expr) {
-        Expr::Binary(it) if it.op.to_string() == "/" && !is_number(&it.lhs) && !is_number(&it.rhs) => Some(it),
+        Expr::Binary(it) if it.op.to_string() == "/" && !is_number(&it.lhs) && !is_number(&it.rhs) => {
+            Some(it)
+        }
         Expr::Binary(it) => ratio(&it.lhs).or_else(|| ratio(&it.rhs)),
         Expr::Unary(it) => ratio(&it.expr),
         Expr::Aggregate(it) => ratio(&it.expr),
@@ -190,10 +200,16 @@ pub fn is_share(ratio: &BinaryExpr) -> bool {
 /// The factor by which the query multiplies its ratio, before or after the division: 100 for per cent.
 pub fn factor(expr: &Expr) -> f64 {
     match bare(expr) {
-        Expr::Binary(it) if it.op.to_string() == "*" => literal(&it.lhs) * literal(&it.rhs) * factor(&it.lhs) * factor(&it.rhs),
+        Expr::Binary(it) if it.op.to_string() == "*" => {
+            literal(&it.lhs) * literal(&it.rhs) * factor(&it.lhs) * factor(&it.rhs)
+        }
         Expr::Binary(it) if it.op.to_string() == "/" => factor(&it.lhs) / literal(&it.rhs),
         Expr::Binary(it) if ["or", "-"].contains(&it.op.to_string().as_str()) => {
-            if ratio(&it.lhs).is_some() { factor(&it.lhs) } else { factor(&it.rhs) }
+            if ratio(&it.lhs).is_some() {
+                factor(&it.lhs)
+            } else {
+                factor(&it.rhs)
+            }
         }
         _ => 1.0,
     }

@@ -7,9 +7,9 @@ use crate::engine::query::{self, QueryError, parsed};
 
 use super::Desk;
 use super::catalog::{
-    BAD_VARIABLE, COUNTER_AS_NUMBER, FILTER_NOT_NUMBER, LAST_TWO_SAMPLES, NO_SERIES_YET, NO_SUCH_VALUE, NOT_ONE_NUMBER,
-    NOT_PROMQL, NOT_THE_CANARY, PATTERN_AS_TEXT, QUANTILE_WITHOUT_BOUND, RATE_OF_COUNTERS, SEVERAL_SERIES,
-    ZERO_FOR_NO_TRAFFIC,
+    BAD_VARIABLE, COUNTER_AS_NUMBER, FILTER_NOT_NUMBER, LAST_TWO_SAMPLES, NO_SERIES_YET, NO_SUCH_VALUE,
+    NOT_ONE_NUMBER, NOT_PROMQL, NOT_THE_CANARY, PATTERN_AS_TEXT, QUANTILE_WITHOUT_BOUND, RATE_OF_COUNTERS,
+    SEVERAL_SERIES, ZERO_FOR_NO_TRAFFIC,
 };
 use super::promql::{self, RATES, bare};
 use super::scene::{GateAt, Scene, Subject, gates, meant};
@@ -17,7 +17,8 @@ use super::scene::{GateAt, Scene, Subject, gates, meant};
 /// A query of a gate, with its field.
 pub fn asked(at: &GateAt<'_>) -> Vec<(String, String)> {
     let asked = &at.gate.prometheus;
-    let all = [("query", &asked.query), ("bad", &asked.bad), ("total", &asked.total), ("buckets", &asked.buckets)];
+    let all =
+        [("query", &asked.query), ("bad", &asked.bad), ("total", &asked.total), ("buckets", &asked.buckets)];
     let field = |name: &str| format!("{}.prometheus.{name}", at.field);
     all.into_iter().filter_map(|(name, text)| Some((field(name), text.clone()?))).collect()
 }
@@ -40,15 +41,22 @@ fn refused(field: &str, error: &QueryError, desk: &mut Desk<'_>) {
         QueryError::Unknown { name } => {
             let near = meant(name, query::KNOWN).map(|it| format!("Write ${it}."));
             let known = query::KNOWN.map(|it| format!("${it}")).join(" ");
-            desk.say(&BAD_VARIABLE, field, format!("${name} stands for nothing"), near.unwrap_or(format!("Known are {known}.")));
+            desk.say(
+                &BAD_VARIABLE,
+                field,
+                format!("${name} stands for nothing"),
+                near.unwrap_or(format!("Known are {known}.")),
+            );
             return;
         }
-        QueryError::Syntax { .. } => (&NOT_PROMQL, "Try it in the console of Prometheus, with values for the variables."),
-        QueryError::NotANumber { cure, .. } => {
-            (&NOT_ONE_NUMBER, *cure)
+        QueryError::Syntax { .. } => {
+            (&NOT_PROMQL, "Try it in the console of Prometheus, with values for the variables.")
         }
+        QueryError::NotANumber { cure, .. } => (&NOT_ONE_NUMBER, *cure),
         QueryError::NotACounter { .. } => (&RATE_OF_COUNTERS, "Read raw counters by pod."),
-        _ => (&BAD_VARIABLE, "Variables stand in double quotes and without braces; $window alone stands bare."),
+        _ => {
+            (&BAD_VARIABLE, "Variables stand in double quotes and without braces; $window alone stands bare.")
+        }
     };
     let (message, cure) = said.split_once(": ").unwrap_or((&said, fix));
     let fix = if matches!(error, QueryError::Syntax { .. }) { fix } else { cure };
@@ -59,7 +67,9 @@ fn refused(field: &str, error: &QueryError, desk: &mut Desk<'_>) {
 /// Variables that the component has no value for.
 fn values(at: &GateAt<'_>, field: &str, text: &str, desk: &mut Desk<'_>) {
     for name in ["service", "route"] {
-        let Some(without) = at.judged.iter().find(|it| it.traffic.is_none() && names(text, name)) else { continue };
+        let Some(without) = at.judged.iter().find(|it| it.traffic.is_none() && names(text, name)) else {
+            continue;
+        };
         let message = format!("the query names ${name}, and the component {} has no traffic", without.name);
         desk.say(
             &NO_SUCH_VALUE,
@@ -89,7 +99,8 @@ fn sound(at: &GateAt<'_>, field: &str, text: &str, expr: &Expr, desk: &mut Desk<
         desk.say(
             &LAST_TWO_SAMPLES,
             field,
-            "irate looks at the last two samples only, whatever the range: most requests are never judged".to_owned(),
+            "irate looks at the last two samples only, whatever the range: most requests are never judged"
+                .to_owned(),
             "Use rate(…[$window]).",
         );
     }
@@ -98,13 +109,21 @@ fn sound(at: &GateAt<'_>, field: &str, text: &str, expr: &Expr, desk: &mut Desk<
 
 /// `=` where the value is a pattern.
 fn patterns(field: &str, expr: &Expr, desk: &mut Desk<'_>) {
-    for matcher in promql::selectors(expr).into_iter().flat_map(promql::matchers).filter(|it| promql::plain(it)) {
+    for matcher in
+        promql::selectors(expr).into_iter().flat_map(promql::matchers).filter(|it| promql::plain(it))
+    {
         let (name, value) = (&matcher.name, &matcher.value);
         if value.contains("[a-z0-9]{5}") {
-            let message = format!("{name}{}\"…\" compares with a pattern of pod names as if it were a name: it fits no pod", matcher.op);
+            let message = format!(
+                "{name}{}\"…\" compares with a pattern of pod names as if it were a name: it fits no pod",
+                matcher.op
+            );
             desk.say(&PATTERN_AS_TEXT, field, message, format!("Write {name}=~\"$canary_pods\"."));
         } else if [".*", ".+", "..", "|", "[", "^"].iter().any(|it| value.contains(it)) {
-            let message = format!("{name}{}\"{value}\" compares with the text itself: it is written like a pattern", matcher.op);
+            let message = format!(
+                "{name}{}\"{value}\" compares with the text itself: it is written like a pattern",
+                matcher.op
+            );
             let sign = if matcher.op.to_string() == "=" { "=~" } else { "!~" };
             desk.say(&PATTERN_AS_TEXT, field, message, format!("Write {name}{sign}\"{value}\"."));
         }
@@ -113,7 +132,8 @@ fn patterns(field: &str, expr: &Expr, desk: &mut Desk<'_>) {
 
 /// Whether the canary is judged at all.
 fn whose(field: &str, text: &str, desk: &mut Desk<'_>) {
-    let is_told = ["canary_pods", "canary_revision"].iter().any(|it| names(text, it)) || text.contains("$service-canary");
+    let is_told = ["canary_pods", "canary_revision"].iter().any(|it| names(text, it))
+        || text.contains("$service-canary");
     if is_told || names(text, "component") {
         return;
     }
@@ -166,13 +186,20 @@ fn shape(field: &str, expr: &Expr, desk: &mut Desk<'_>) {
         desk.say(
             &FILTER_NOT_NUMBER,
             field,
-            format!("the comparison {} answers nothing while it is false, and the value while it is true", it.op),
+            format!(
+                "the comparison {} answers nothing while it is false, and the value while it is true",
+                it.op
+            ),
             "Ask for the value alone and put the limit under threshold.",
         );
         return;
     }
     if let Some(labels) = promql::several(expr) {
-        let each = if labels.is_empty() { "for each set of labels".to_owned() } else { format!("for each {}", labels.join(" and ")) };
+        let each = if labels.is_empty() {
+            "for each set of labels".to_owned()
+        } else {
+            format!("for each {}", labels.join(" and "))
+        };
         desk.say(
             &SEVERAL_SERIES,
             field,
@@ -200,10 +227,11 @@ fn quantiles(field: &str, expr: &Expr, desk: &mut Desk<'_>) {
 /// A counter's height is all that happened since its pod started.
 fn heights(field: &str, expr: &Expr, desk: &mut Desk<'_>) {
     const SINCE_START: [&str; 4] = ["_total", "_bucket", "_count", "_sum"];
-    let rated: Vec<String> = promql::calls(expr, &[&RATES[..], &["resets", "changes", "absent", "absent_over_time"]].concat())
-        .into_iter()
-        .flat_map(|it| it.args.args.iter().flat_map(|it| promql::metrics(it)))
-        .collect();
+    let rated: Vec<String> =
+        promql::calls(expr, &[&RATES[..], &["resets", "changes", "absent", "absent_over_time"]].concat())
+            .into_iter()
+            .flat_map(|it| it.args.args.iter().flat_map(|it| promql::metrics(it)))
+            .collect();
     let plain = promql::metrics(expr);
     let raw = plain.iter().find(|it| SINCE_START.iter().any(|end| it.ends_with(end)) && !rated.contains(it));
     if let Some(name) = raw {

@@ -9,8 +9,8 @@ use crate::engine::switches::overlap;
 
 use super::Desk;
 use super::catalog::{
-    BACKUP_MAY_FAIL, CIRCLE, MODE_TOO_SHORT, NO_WAY_BACK, NOTHING_JUDGES, NOWHERE_TO_STEP, RESTORE_WITHOUT_BACKUP,
-    SWITCH_TWICE, UNKNOWN_PART, UNUSED_MODE,
+    BACKUP_MAY_FAIL, CIRCLE, MODE_TOO_SHORT, NO_WAY_BACK, NOTHING_JUDGES, NOWHERE_TO_STEP,
+    RESTORE_WITHOUT_BACKUP, SWITCH_TWICE, UNKNOWN_PART, UNUSED_MODE,
 };
 use super::scene::{Scene, Subject, gates, meant};
 
@@ -19,7 +19,12 @@ pub fn check(_scene: &Scene<'_>, subject: &Subject, desk: &mut Desk<'_>) {
     if let Some(circle) = circle(spec) {
         let at = spec.components.iter().position(|it| it.name == circle[0]).unwrap_or_default();
         let message = format!("each waits for the next, {}: none ever starts", circle.join(" → "));
-        desk.say(&CIRCLE, format!("spec.components[{at}].dependsOn"), message, "Take one of these dependencies out.");
+        desk.say(
+            &CIRCLE,
+            format!("spec.components[{at}].dependsOn"),
+            message,
+            "Take one of these dependencies out.",
+        );
     }
     judged(spec, desk);
     step_backs(spec, desk);
@@ -34,7 +39,10 @@ fn judged(spec: &RolloutSpec, desk: &mut Desk<'_>) {
             let message = if judges.is_empty() {
                 format!("no gate judges {}: every phase is earned by time alone", component.name)
             } else {
-                format!("every gate of {} only notifies: nothing that it sees stops the release", component.name)
+                format!(
+                    "every gate of {} only notifies: nothing that it sees stops the release",
+                    component.name
+                )
             };
             desk.say(
                 &NOTHING_JUDGES,
@@ -62,7 +70,9 @@ fn step_backs(spec: &RolloutSpec, desk: &mut Desk<'_>) {
         let single = at.judged.iter().find(|it| steps(spec, &it.name).len() < 2);
         let message = match single {
             Some(component) => format!("{} has one phase: there is none to step back to", component.name),
-            None if spec.max_step_backs == 0 => "maxStepBacks is 0: the first failure takes the component back for good".to_owned(),
+            None if spec.max_step_backs == 0 => {
+                "maxStepBacks is 0: the first failure takes the component back for good".to_owned()
+            }
             None => continue,
         };
         desk.say(
@@ -78,7 +88,10 @@ fn hooks(spec: &RolloutSpec, desk: &mut Desk<'_>) {
     let phases: BTreeSet<&str> = spec.phases.iter().map(|it| it.name.as_str()).collect();
     let components: BTreeSet<&str> = spec.components.iter().map(|it| it.name.as_str()).collect();
     for (index, hook) in spec.hooks.iter().enumerate() {
-        let lists = [("phases", "phase", &hook.phases, &phases), ("components", "component", &hook.components, &components)];
+        let lists = [
+            ("phases", "phase", &hook.phases, &phases),
+            ("components", "component", &hook.components, &components),
+        ];
         for (field, what, named, known) in lists {
             let unknown = named.iter().enumerate().find(|(_, it)| !known.contains(it.as_str()));
             let Some((at, name)) = unknown else { continue };
@@ -96,7 +109,8 @@ fn hooks(spec: &RolloutSpec, desk: &mut Desk<'_>) {
 fn backups(spec: &RolloutSpec, (index, hook): (usize, &Hook), desk: &mut Desk<'_>) {
     let field = format!("spec.hooks[{index}]");
     let restores = |hook: &Hook| {
-        hook.at == HookPoint::OnFullRollback && [&hook.name, &hook.cron_job_ref.name].iter().any(|it| it.contains("restore"))
+        hook.at == HookPoint::OnFullRollback
+            && [&hook.name, &hook.cron_job_ref.name].iter().any(|it| it.contains("restore"))
     };
     if restores(hook) && !spec.hooks.iter().any(|it| it.backup) {
         desk.say(
@@ -107,7 +121,10 @@ fn backups(spec: &RolloutSpec, (index, hook): (usize, &Hook), desk: &mut Desk<'_
         );
     }
     if hook.backup && hook.on_failure == HookFailure::Continue {
-        let message = format!("when the backup {} fails the release goes on: a rollback has nothing to restore", hook.name);
+        let message = format!(
+            "when the backup {} fails the release goes on: a rollback has nothing to restore",
+            hook.name
+        );
         desk.say(&BACKUP_MAY_FAIL, format!("{field}.onFailure"), message, "Write onFailure: Abort.");
     }
 }
@@ -126,17 +143,33 @@ fn modes(spec: &RolloutSpec, desk: &mut Desk<'_>) {
                 "gates must pass for {} before the switches are set back, and the mode ends after {}: it can never recover",
                 mode.recover_after, mode.deadline
             );
-            desk.say(&MODE_TOO_SHORT, format!("{field}.deadline"), message, "Make deadline longer than recoverAfter.");
+            desk.say(
+                &MODE_TOO_SHORT,
+                format!("{field}.deadline"),
+                message,
+                "Make deadline longer than recoverAfter.",
+            );
         }
         for (at, switch) in mode.switches.iter().enumerate() {
             let field = format!("{field}.switches[{at}]");
             if let Some((other, _)) = places.iter().find(|(_, other)| overlap(other, switch)) {
                 let message = format!("{} sets the same place already", other.trim_start_matches("spec."));
-                desk.say(&SWITCH_TWICE, field.clone(), message, "A place belongs to one switch: take one out.");
+                desk.say(
+                    &SWITCH_TWICE,
+                    field.clone(),
+                    message,
+                    "A place belongs to one switch: take one out.",
+                );
             }
-            if switch.json.as_deref().is_some_and(|it| serde_json::from_str::<serde_json::Value>(it).is_err()) {
+            if switch.json.as_deref().is_some_and(|it| serde_json::from_str::<serde_json::Value>(it).is_err())
+            {
                 let message = format!("{} is not JSON", switch.json.as_deref().unwrap_or_default());
-                desk.say(&SWITCH_TWICE, format!("{field}.json"), message, "Write a JSON value as a text, such as '\"off\"' or 'false'.");
+                desk.say(
+                    &SWITCH_TWICE,
+                    format!("{field}.json"),
+                    message,
+                    "Write a JSON value as a text, such as '\"off\"' or 'false'.",
+                );
             }
             places.push((field, switch));
         }

@@ -20,9 +20,15 @@ pub fn check(scene: &Scene<'_>, subject: &Subject, desk: &mut Desk<'_>) {
             selector(scene, subject, service, &component.workload_ref.name, desk);
         }
         let canary = format!("{}{CANARY_SUFFIX}", traffic.service);
-        if let Some(taken) = scene.find(("", "Service"), &subject.namespace, &canary) {
-            let message = format!("the Service of the canary is called {canary}, and here is another one of that name");
-            desk.at(taken.index).say(&CANARY_NAME_TAKEN, "metadata.name", message, "Take it out, or rename it: Palier makes its own.");
+        if let Some(taken) = scene.find(("", "Service"), subject, &canary) {
+            let message =
+                format!("the Service of the canary is called {canary}, and here is another one of that name");
+            desk.at(taken.index).say(
+                &CANARY_NAME_TAKEN,
+                "metadata.name",
+                message,
+                "Take it out, or rename it: Palier makes its own.",
+            );
         }
         routes(scene, subject, traffic, &field, desk);
     }
@@ -39,29 +45,44 @@ fn fits(selector: &Map<String, Value>, labels: &Map<String, Value>) -> bool {
 fn selector(scene: &Scene<'_>, subject: &Subject, service: Found<'_>, workload: &str, desk: &mut Desk<'_>) {
     let name = service.name;
     let Some(wanted) = labels(service.object, "/spec/selector").filter(|it| !it.is_empty()) else {
-        let message = format!("the Service {name} has no selector: only a Service that selects pods can be split");
-        desk.at(service.index).say(&SERVICE_SELECTOR, "spec.selector", message, "Select the labels of the Deployment's pods.");
+        let message =
+            format!("the Service {name} has no selector: only a Service that selects pods can be split");
+        desk.at(service.index).say(
+            &SERVICE_SELECTOR,
+            "spec.selector",
+            message,
+            "Select the labels of the Deployment's pods.",
+        );
         return;
     };
     if wanted.contains_key(POD_TEMPLATE_HASH) {
-        let message = format!("the Service {name} selects by {POD_TEMPLATE_HASH} already: it stays with one version for ever");
+        let message = format!(
+            "the Service {name} selects by {POD_TEMPLATE_HASH} already: it stays with one version for ever"
+        );
         let field = format!("spec.selector.{POD_TEMPLATE_HASH}");
         desk.at(service.index).say(&SERVICE_SELECTOR, field, message, "Take that key out of the selector.");
         return;
     }
     let template = "/spec/template/metadata/labels";
-    let Some(deployment) = scene.find(("apps", "Deployment"), &subject.namespace, workload) else { return };
+    let Some(deployment) = scene.find(("apps", "Deployment"), subject, workload) else { return };
     let of_pods = labels(deployment.object, template).cloned().unwrap_or_default();
     if let Some((key, value)) = wanted.iter().find(|(key, value)| of_pods.get(*key) != Some(value)) {
         let value = value.as_str().unwrap_or_default();
-        let message = format!("the Service {name} selects {key}={value}, which the pods of the Deployment {workload} do not carry");
+        let message = format!(
+            "the Service {name} selects {key}={value}, which the pods of the Deployment {workload} do not carry"
+        );
         let field = format!("spec.selector.{key}");
-        desk.at(service.index).say(&SERVICE_SELECTOR, field, message, "Correct the selector or the labels of the pod template.");
+        desk.at(service.index).say(
+            &SERVICE_SELECTOR,
+            field,
+            message,
+            "Correct the selector or the labels of the pod template.",
+        );
         return;
     }
     let foreign = scene.of_kind("apps", "Deployment").find(|it| {
         it.name != workload
-            && scene.namespace_of(it.object) == subject.namespace
+            && scene.is_near(it.object, subject)
             && labels(it.object, template).is_some_and(|it| fits(wanted, it))
     });
     if let Some(foreign) = foreign {
@@ -76,16 +97,26 @@ fn selector(scene: &Scene<'_>, subject: &Subject, service: Found<'_>, workload: 
 
 fn routes(scene: &Scene<'_>, subject: &Subject, traffic: &Traffic, field: &str, desk: &mut Desk<'_>) {
     let canary = format!("{}{CANARY_SUFFIX}", traffic.service);
-    let backends = Backends { namespace: &subject.namespace, stable: &traffic.service, canary: &canary };
+    let backends =
+        Backends { namespace: subject.namespace_or_default(), stable: &traffic.service, canary: &canary };
     let api = &traffic.gateway_api;
     let http = api.http_routes.iter().enumerate().map(|(at, it)| ("HTTPRoute", "httpRoutes", at, &it.name));
     let grpc = api.grpc_routes.iter().enumerate().map(|(at, it)| ("GRPCRoute", "grpcRoutes", at, &it.name));
     for (kind, list, at, name) in http.chain(grpc) {
         let field = format!("{field}.gatewayAPI.{list}[{at}].name");
-        let Some(route) = named(scene, subject, ("gateway.networking.k8s.io", kind), (name, &field), desk) else { continue };
+        let Some(route) = named(scene, subject, ("gateway.networking.k8s.io", kind), (name, &field), desk)
+        else {
+            continue;
+        };
         let of_rule = |rule: &Value| rule["backendRefs"].as_array().cloned().unwrap_or_default();
-        let rules: Vec<Vec<Value>> =
-            route.object.pointer("/spec/rules").and_then(Value::as_array).into_iter().flatten().map(of_rule).collect();
+        let rules: Vec<Vec<Value>> = route
+            .object
+            .pointer("/spec/rules")
+            .and_then(Value::as_array)
+            .into_iter()
+            .flatten()
+            .map(of_rule)
+            .collect();
         let desk = &mut desk.at(route.index);
         match backends.check(&rules) {
             Ok(()) => {}

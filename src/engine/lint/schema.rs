@@ -8,7 +8,8 @@ use serde_json::{Map, Value};
 use crate::api::crds;
 
 use super::catalog::{
-    MISSING_FIELD, OUT_OF_BOUNDS, RULE_BROKEN, STATUS_GIVEN, UNKNOWN_FIELD, UNKNOWN_KIND, UNKNOWN_WORD, WRONG_TYPE,
+    MISSING_FIELD, OUT_OF_BOUNDS, RULE_BROKEN, STATUS_GIVEN, UNKNOWN_FIELD, UNKNOWN_KIND, UNKNOWN_WORD,
+    WRONG_TYPE,
 };
 use super::scene::meant;
 use super::{Desk, promises};
@@ -82,7 +83,10 @@ fn node(value: &Value, schema: &Value, field: &str, desk: &mut Desk<'_>) {
         _ => {}
     }
     // As the API server does: rules are not evaluated over what is not well formed.
-    if desk.found[known..].iter().all(|it| it.check.code == STATUS_GIVEN.code || it.check.code == RULE_BROKEN.code) {
+    if desk.found[known..]
+        .iter()
+        .all(|it| it.check.code == STATUS_GIVEN.code || it.check.code == RULE_BROKEN.code)
+    {
         rules(value, schema, field, desk);
     }
 }
@@ -106,9 +110,12 @@ fn object(fields: &Map<String, Value>, schema: &Value, field: &str, desk: &mut D
             None => {
                 let fix = match meant(name, properties.keys().map(String::as_str)) {
                     Some(near) => format!("Write {near}."),
-                    None => format!("Known here: {}.", properties.keys().cloned().collect::<Vec<_>>().join(", ")),
+                    None => {
+                        format!("Known here: {}.", properties.keys().cloned().collect::<Vec<_>>().join(", "))
+                    }
                 };
-                let message = format!("there is no field {name} here: the API server would drop or refuse it");
+                let message =
+                    format!("there is no field {name} here: the API server would drop or refuse it");
                 desk.say(&UNKNOWN_FIELD, path, message, fix);
             }
         }
@@ -149,10 +156,13 @@ fn cure_of_type(value: &Value, wanted: &str) -> String {
     match (value, wanted) {
         (Value::Null, _) => "Give it a value, or take the key out: the default applies then.".to_owned(),
         (Value::Bool(_) | Value::Number(_), "string") => {
-            "Put it between quotes: without them YAML reads yes, no, on, off and digits as something else.".to_owned()
+            "Put it between quotes: without them YAML reads yes, no, on, off and digits as something else."
+                .to_owned()
         }
         (Value::String(_), "number" | "integer" | "boolean") => "Take the quotes away.".to_owned(),
-        (Value::Object(_), "array") => "Make it a list: begin with '-', or put it between [ and ].".to_owned(),
+        (Value::Object(_), "array") => {
+            "Make it a list: begin with '-', or put it between [ and ].".to_owned()
+        }
         _ => format!("Write a {wanted}; `kubectl explain` shows the form."),
     }
 }
@@ -163,7 +173,8 @@ fn bounds(value: &Value, schema: &Value, field: &str, desk: &mut Desk<'_>) {
     {
         let words: Vec<&str> = words.iter().filter_map(Value::as_str).collect();
         let near = value.as_str().and_then(|it| meant(it, words.iter().copied()));
-        let fix = near.map_or_else(|| format!("Write one of {}.", words.join(", ")), |it| format!("Write {it}."));
+        let fix =
+            near.map_or_else(|| format!("Write one of {}.", words.join(", ")), |it| format!("Write {it}."));
         desk.say(&UNKNOWN_WORD, field, format!("{} is not one of {}", shown(value), words.join(", ")), fix);
     }
     let limit = |key: &str| schema[key].as_f64();
@@ -177,7 +188,12 @@ fn bounds(value: &Value, schema: &Value, field: &str, desk: &mut Desk<'_>) {
                 let from = least.map(|it| format!("at least {it}"));
                 let to = most.map(|it| format!("at most {it}"));
                 let range = [from, to].into_iter().flatten().collect::<Vec<_>>().join(" and ");
-                desk.say(&OUT_OF_BOUNDS, field, format!("{number} is out of bounds"), format!("It has to be {range}."));
+                desk.say(
+                    &OUT_OF_BOUNDS,
+                    field,
+                    format!("{number} is out of bounds"),
+                    format!("It has to be {range}."),
+                );
             }
             return;
         }
@@ -198,7 +214,12 @@ fn bounds(value: &Value, schema: &Value, field: &str, desk: &mut Desk<'_>) {
         && !promises::fits(pattern, text)
     {
         let message = format!("{} is not a name that an object can have", shown(value));
-        desk.say(&OUT_OF_BOUNDS, field, message, "Lower-case letters, digits, '-' and '.', with a letter or digit at both ends.");
+        desk.say(
+            &OUT_OF_BOUNDS,
+            field,
+            message,
+            "Lower-case letters, digits, '-' and '.', with a letter or digit at both ends.",
+        );
     }
 }
 

@@ -9,8 +9,8 @@ use crate::engine::statistics::alarms::{WINDOW_MAX, sliding};
 use crate::engine::statistics::windows;
 
 use super::catalog::{
-    FALSE_ALARMS, FAST_INTERVAL, FEW_EVALUATIONS, IDLE_DEADLINE, IDLE_FAILURE_WINDOW, IDLE_MIN_BAKE, LATE_START, LONG_WINDOW,
-    SHORT_PATIENCE, SHORT_WINDOW, SLOW_TRIP, UNUSED_WINDOW,
+    FALSE_ALARMS, FAST_INTERVAL, FEW_EVALUATIONS, IDLE_DEADLINE, IDLE_FAILURE_WINDOW, IDLE_MIN_BAKE,
+    LATE_START, LONG_WINDOW, SHORT_PATIENCE, SHORT_WINDOW, SLOW_TRIP, UNUSED_WINDOW,
 };
 use super::promql;
 use super::queries::{asked, names};
@@ -44,7 +44,7 @@ fn bakes(spec: &RolloutSpec, component: &Component) -> Vec<(String, Span)> {
 }
 
 fn is_given(scene: &Scene<'_>, subject: &Subject, field: &str) -> bool {
-    let pointer = format!("/{}", field.replace('.', "/").replace('[', "/").replace(']', ""));
+    let pointer = format!("/{}", field.replace(['.', '['], "/").replace(']', ""));
     scene.objects[subject.object].pointer(&pointer).is_some()
 }
 
@@ -58,7 +58,13 @@ fn words(seconds: f64) -> String {
     Span::seconds(seconds.ceil() as i64).to_string()
 }
 
-fn window(scene: &Scene<'_>, subject: &Subject, at: &GateAt<'_>, shortest: Option<&(String, Span)>, desk: &mut Desk<'_>) {
+fn window(
+    scene: &Scene<'_>,
+    subject: &Subject,
+    at: &GateAt<'_>,
+    shortest: Option<&(String, Span)>,
+    desk: &mut Desk<'_>,
+) {
     let gate = at.gate;
     let is_number = matches!(gate.rule(), Some(Rule::Number { .. }));
     let scrape = scene.given.scrape.unwrap_or(USUAL_SCRAPE);
@@ -66,16 +72,24 @@ fn window(scene: &Scene<'_>, subject: &Subject, at: &GateAt<'_>, shortest: Optio
     let uses = asked(at).iter().any(|(_, text)| names(text, "window"));
     if is_number && !uses && is_given(scene, subject, &field) {
         let message = format!("window: {} is given, and the query does not name $window", gate.window);
-        desk.say(&UNUSED_WINDOW, field.clone(), message, "Write [$window] for the range in the query, or take window out.");
+        desk.say(
+            &UNUSED_WINDOW,
+            field.clone(),
+            message,
+            "Write [$window] for the range in the query, or take window out.",
+        );
     }
     for (path, text) in asked(at).iter().filter(|_| is_number) {
         let Ok(expr) = parsed(text) else { continue };
         // The syntax tree has a sample for $window.
-        let literal = promql::ranges(&expr).into_iter().filter(|it| !names(text, "window") || (*it - 60.0).abs() > 0.5);
+        let literal =
+            promql::ranges(&expr).into_iter().filter(|it| !names(text, "window") || (*it - 60.0).abs() > 0.5);
         let own = names(text, "window").then(|| (seconds(gate.window), field.clone()));
         let ranges: Vec<(f64, String)> = literal.map(|it| (it, path.clone())).chain(own).collect();
         let is_rated = !promql::calls(&expr, &promql::RATES).is_empty();
-        if let Some((range, path)) = ranges.iter().find(|(range, _)| is_rated && *range < 2.0 * seconds(scrape)) {
+        if let Some((range, path)) =
+            ranges.iter().find(|(range, _)| is_rated && *range < 2.0 * seconds(scrape))
+        {
             desk.say(
                 &SHORT_WINDOW,
                 path.clone(),
@@ -102,7 +116,10 @@ fn window(scene: &Scene<'_>, subject: &Subject, at: &GateAt<'_>, shortest: Optio
         desk.say(
             &FAST_INTERVAL,
             format!("{}.interval", at.field),
-            format!("an evaluation every {} sees the same samples again: they are taken every {least}", gate.interval),
+            format!(
+                "an evaluation every {} sees the same samples again: they are taken every {least}",
+                gate.interval
+            ),
             format!("Make it at least {least}."),
         );
     }
@@ -148,7 +165,10 @@ fn evaluations(at: &GateAt<'_>, phase: &str, bake: Span, desk: &mut Desk<'_>) {
         desk.say(
             &LATE_START,
             format!("{}.initialDelay", at.field),
-            format!("the first evaluation comes after {}, later than the phase {phase} is meant to last, {bake}", gate.initial_delay),
+            format!(
+                "the first evaluation comes after {}, later than the phase {phase} is meant to last, {bake}",
+                gate.initial_delay
+            ),
             "The delay is added to every phase: shorten it, or lengthen the bake.",
         );
     }
@@ -180,8 +200,17 @@ fn patience(at: &GateAt<'_>, desk: &mut Desk<'_>) {
         let trips = seconds(gate.interval) * f64::from(to_trip(gate));
         // The usual deadline was not asked for.
         if seconds(policy.deadline) > trips && policy.deadline != Span::seconds(3_600) {
-            let message = format!("treatAs: Fail trips the gate after {}: the deadline of {} is never reached", words(trips), policy.deadline);
-            desk.say(&IDLE_DEADLINE, field, message, "Write treatAs: Hold to wait for the deadline, or take the deadline out.");
+            let message = format!(
+                "treatAs: Fail trips the gate after {}: the deadline of {} is never reached",
+                words(trips),
+                policy.deadline
+            );
+            desk.say(
+                &IDLE_DEADLINE,
+                field,
+                message,
+                "Write treatAs: Hold to wait for the deadline, or take the deadline out.",
+            );
         }
     } else if seconds(policy.deadline) < gap {
         let message = format!(
@@ -189,7 +218,12 @@ fn patience(at: &GateAt<'_>, desk: &mut Desk<'_>) {
              rolls back",
             policy.deadline
         );
-        desk.say(&SHORT_PATIENCE, field, message, format!("Give it some minutes, and at least {}.", words(gap)));
+        desk.say(
+            &SHORT_PATIENCE,
+            field,
+            message,
+            format!("Give it some minutes, and at least {}.", words(gap)),
+        );
     }
 }
 
@@ -211,7 +245,11 @@ fn alarms(given: &Given, spec: &RolloutSpec, at: &GateAt<'_>, desk: &mut Desk<'_
     let in_a_row = sliding(chance, checks, windows::Rule { failures: row, of: row });
     let window = at.gate.failure_window.filter(|it| it.of.unsigned_abs() <= WINDOW_MAX);
     let in_window = window.and_then(|it| {
-        sliding(chance, checks, windows::Rule { failures: it.failures.unsigned_abs(), of: it.of.unsigned_abs() })
+        sliding(
+            chance,
+            checks,
+            windows::Rule { failures: it.failures.unsigned_abs(), of: it.of.unsigned_abs() },
+        )
     });
     let alarm = in_a_row.unwrap_or_default().max(in_window.unwrap_or_default());
     if alarm > 0.05 {
@@ -243,11 +281,18 @@ fn early(spec: &RolloutSpec, desk: &mut Desk<'_>) {
         let Phase { min_bake_time: Some(least), bake_time, .. } = phase else { continue };
         let field = format!("spec.phases[{index}].minBakeTime");
         if least >= bake_time {
-            let message = format!("minBakeTime {least} is not shorter than bakeTime {bake_time}: the phase never ends early");
+            let message = format!(
+                "minBakeTime {least} is not shorter than bakeTime {bake_time}: the phase never ends early"
+            );
             desk.say(&IDLE_MIN_BAKE, field, message, "Make it shorter, or take it out.");
         } else if !proves.values().any(|it| *it) {
             let message = "a phase ends early when a gate that compares with stable has shown the canary to be safe, and there is none";
-            desk.say(&IDLE_MIN_BAKE, field, message.to_owned(), "Add a gate with prometheus.bad and prometheus.total, or take minBakeTime out.");
+            desk.say(
+                &IDLE_MIN_BAKE,
+                field,
+                message.to_owned(),
+                "Add a gate with prometheus.bad and prometheus.total, or take minBakeTime out.",
+            );
         }
     }
 }

@@ -6,7 +6,9 @@ use crate::engine::judges::steps;
 use crate::engine::scaling::{canary_size, canary_size_by_pods, share_of_pods};
 use crate::engine::statistics::planner::{Outlook, Traffic, outlook};
 
-use super::catalog::{BLIND_PHASE, COARSE_SHARE, LOOSE_ALPHA, NO_ROOM, NOBODY_TO_COMPARE, UNPROVEN_PROMOTION};
+use super::catalog::{
+    BLIND_PHASE, COARSE_SHARE, LOOSE_ALPHA, NO_ROOM, NOBODY_TO_COMPARE, UNPROVEN_PROMOTION,
+};
 use super::scene::{GateAt, Scene, Subject, gates};
 use super::{Desk, Given};
 
@@ -37,13 +39,23 @@ pub fn check(scene: &Scene<'_>, subject: &Subject, desk: &mut Desk<'_>) {
                     phase.name, phase.bake_time
                 );
                 let field = format!("{}.onInconclusive", at.field);
-                desk.say(&UNPROVEN_PROMOTION, field, message, "Lengthen the bake, or write onInconclusive: Hold.");
+                desk.say(
+                    &UNPROVEN_PROMOTION,
+                    field,
+                    message,
+                    "Lengthen the bake, or write onInconclusive: Hold.",
+                );
             }
         }
     }
     if spec.alpha > 0.1 {
         let message = format!("{} % of healthy releases may be rolled back", spec.alpha * 100.0);
-        desk.say(&LOOSE_ALPHA, "spec.alpha", message, "0.01 is usual; 0.05 finds a doubling about a quarter sooner.");
+        desk.say(
+            &LOOSE_ALPHA,
+            "spec.alpha",
+            message,
+            "0.01 is usual; 0.05 finds a doubling about a quarter sooner.",
+        );
     }
     pods(scene, subject, desk);
 }
@@ -51,7 +63,8 @@ pub fn check(scene: &Scene<'_>, subject: &Subject, desk: &mut Desk<'_>) {
 /// A gate that compares where all phases have all of the traffic.
 fn alone(subject: &Subject, at: &GateAt<'_>, desk: &mut Desk<'_>) {
     let spec = &subject.rollout.spec;
-    let lonely = at.judged.iter().find(|it| steps(spec, &it.name).iter().all(|step| step.phase.traffic >= 100));
+    let lonely =
+        at.judged.iter().find(|it| steps(spec, &it.name).iter().all(|step| step.phase.traffic >= 100));
     if let Some(component) = lonely {
         desk.say(
             &NOBODY_TO_COMPARE,
@@ -81,12 +94,16 @@ fn hours(seconds: f64) -> String {
 /// What a phase can find out, in a sentence.
 fn sentence(traffic: &Traffic, bake: Span, found: &Outlook) -> String {
     let rate = |share: f64| {
-        let per_cent = share * 100.0;
-        if per_cent >= 10.0 { format!("{per_cent:.0} %") } else { format!("{per_cent:.1} %") }
+        let text = format!("{:.1}", share * 100.0);
+        format!("{} %", text.trim_end_matches(".0"))
     };
     let smallest = match found.smallest {
         Some(ratio) if ratio * traffic.bad < 1.0 => {
-            format!("the smallest error increase found with 80 % power is {} → {}", rate(traffic.bad), rate(ratio * traffic.bad))
+            format!(
+                "the smallest error increase found with 80 % power is {} → {}",
+                rate(traffic.bad),
+                rate(ratio * traffic.bad)
+            )
         }
         _ => "no error increase is found with 80 % power".to_owned(),
     };
@@ -110,7 +127,9 @@ fn blind(given: &Given, subject: &Subject, at: &GateAt<'_>, desk: &mut Desk<'_>)
     let spec = &subject.rollout.spec;
     let Some(component) = at.judged.first() else { return };
     // Evidence is kept from phase to phase: what counts is the first raise that nothing was proven for.
-    let Some(step) = steps(spec, &component.name).into_iter().find(|it| it.phase.traffic < 100) else { return };
+    let Some(step) = steps(spec, &component.name).into_iter().find(|it| it.phase.traffic < 100) else {
+        return;
+    };
     let weight = f64::from(step.phase.traffic) / 100.0;
     let rho0 = rule.tolerance.unwrap_or(RHO0);
     let traffic = Traffic { per_second, weight, bad, phi: 1.0, rho0, alpha: spec.alpha };
@@ -121,14 +140,19 @@ fn blind(given: &Given, subject: &Subject, at: &GateAt<'_>, desk: &mut Desk<'_>)
     desk.say(
         &BLIND_PHASE,
         format!("spec.phases[{}].bakeTime", step.index),
-        format!("gate {}, phase {}: {}", at.gate.name, step.phase.name, sentence(&traffic, step.phase.bake_time, &found)),
+        format!(
+            "gate {}, phase {}: {}",
+            at.gate.name,
+            step.phase.name,
+            sentence(&traffic, step.phase.bake_time, &found)
+        ),
         "Raise the weight, lengthen the bake, or accept onInconclusive.",
     );
 }
 
 /// Replicas of a component's Deployment, if it is in the files.
 fn replicas(scene: &Scene<'_>, subject: &Subject, workload: &str) -> Option<i32> {
-    let deployment = scene.find(("apps", "Deployment"), &subject.namespace, workload)?;
+    let deployment = scene.find(("apps", "Deployment"), subject, workload)?;
     let found = deployment.object.pointer("/spec/replicas").map_or(Some(1), serde_json::Value::as_i64)?;
     i32::try_from(found).ok()
 }
@@ -140,7 +164,11 @@ fn pods(scene: &Scene<'_>, subject: &Subject, desk: &mut Desk<'_>) {
         let steps = steps(spec, &component.name);
         let size = |percent: i32| {
             let weight = Weight::clamped(percent);
-            if component.traffic.is_some() { canary_size(replicas, weight) } else { canary_size_by_pods(replicas, weight) }
+            if component.traffic.is_some() {
+                canary_size(replicas, weight)
+            } else {
+                canary_size_by_pods(replicas, weight)
+            }
         };
         let largest = steps.iter().map(|it| size(it.phase.traffic)).max().unwrap_or(1);
         if let Some(room) = spec.max_extra_pods.filter(|room| *room < largest) {

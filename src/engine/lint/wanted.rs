@@ -30,7 +30,9 @@ pub fn named_objects(objects: &[Value], given: &Given) -> Vec<Wanted> {
     let mut all: Vec<Wanted> = Vec::new();
     for subject in &scene.rollouts {
         for wanted in of(subject) {
-            if !all.iter().any(|it| (it.kind, &it.namespace, &it.name) == (wanted.kind, &wanted.namespace, &wanted.name)) {
+            if !all.iter().any(|it| {
+                (it.kind, &it.namespace, &it.name) == (wanted.kind, &wanted.namespace, &wanted.name)
+            }) {
                 all.push(wanted);
             }
         }
@@ -51,7 +53,7 @@ fn of(subject: &Subject) -> Vec<Wanted> {
         field,
         kind,
         resource,
-        namespace: if kind == SOURCE.0 { String::new() } else { subject.namespace.clone() },
+        namespace: if kind == SOURCE.0 { String::new() } else { subject.namespace_or_default().to_owned() },
         name: name.to_owned(),
     };
     let mut all = Vec::new();
@@ -60,11 +62,16 @@ fn of(subject: &Subject) -> Vec<Wanted> {
         all.push(wanted(DEPLOYMENT, format!("{field}.workloadRef.name"), &component.workload_ref.name));
         let Some(traffic) = &component.traffic else { continue };
         all.push(wanted(SERVICE, format!("{field}.traffic.service"), &traffic.service));
-        for (kind, list, routes) in
-            [(HTTP, "httpRoutes", &traffic.gateway_api.http_routes), (GRPC, "grpcRoutes", &traffic.gateway_api.grpc_routes)]
-        {
+        for (kind, list, routes) in [
+            (HTTP, "httpRoutes", &traffic.gateway_api.http_routes),
+            (GRPC, "grpcRoutes", &traffic.gateway_api.grpc_routes),
+        ] {
             for (index, route) in routes.iter().enumerate() {
-                all.push(wanted(kind, format!("{field}.traffic.gatewayAPI.{list}[{index}].name"), &route.name));
+                all.push(wanted(
+                    kind,
+                    format!("{field}.traffic.gatewayAPI.{list}[{index}].name"),
+                    &route.name,
+                ));
             }
         }
     }
@@ -81,7 +88,11 @@ fn of(subject: &Subject) -> Vec<Wanted> {
 #[must_use]
 pub fn not_in_the_cluster(wanted: &Wanted) -> Finding {
     let kind = wanted.kind.2;
-    let place = if wanted.namespace.is_empty() { String::new() } else { format!(" in namespace {}", wanted.namespace) };
+    let place = if wanted.namespace.is_empty() {
+        String::new()
+    } else {
+        format!(" in namespace {}", wanted.namespace)
+    };
     Finding {
         object: wanted.object,
         field: wanted.field.clone(),
