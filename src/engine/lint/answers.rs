@@ -7,7 +7,7 @@ use crate::engine::query::{QueryError, Variables, substitute};
 use crate::engine::{Answer, Reading};
 
 use super::catalog::{FAILED_YESTERDAY, NO_GOOD_ANSWER, NOTHING_TODAY, SEVERAL_SERIES};
-use super::queries::asked;
+use super::queries::{asked, presets};
 use super::scene::{Scene, gates};
 use super::{Desk, Finding, Given};
 
@@ -60,11 +60,14 @@ pub fn questions(objects: &[Value], given: &Given) -> Vec<Question> {
                     stable_pods: format!("(?:{pods})"),
                     canary_revision: ".+".to_owned(),
                     stable_revision: ".+".to_owned(),
+                    canary_set: component.workload_ref.name.clone(),
+                    stable_set: component.workload_ref.name.clone(),
                     service: traffic.map(|it| it.service.clone()),
                     route: route.map(|it| it.name.clone()),
                 };
+                let queries = [asked(&at), presets(&at)].concat();
                 all.extend(
-                    of_gate(at.gate, &at.field, &variables, asked(&at))
+                    of_gate(at.gate, &at.field, &variables, queries)
                         .into_iter()
                         .map(|it| Question { object: subject.object, ..it }),
                 );

@@ -121,8 +121,8 @@ fn judge_of(rule: &str) -> Option<Judge> {
         "has(self.configMaps) || has(self.secrets) || (has(self.fromTemplate) && self.fromTemplate)" => {
             |v| unless(has(v, "configMaps") || has(v, "secrets") || flag(v, "fromTemplate"), "")
         }
-        "[has(self.query), has(self.bad), has(self.buckets)].filter(it, it).size() == 1 && has(self.bad) == has(self.total)" => {
-            |v| unless(count(v, &["query", "bad", "buckets"]) == 1 && has(v, "bad") == has(v, "total"), "")
+        "[has(self.query), has(self.bad), has(self.buckets), has(self.preset)].filter(it, it).size() == 1 && has(self.bad) == has(self.total)" => {
+            |v| unless(count(v, &["query", "bad", "buckets", "preset"]) == 1 && has(v, "bad") == has(v, "total"), "")
         }
         "has(self.min) || has(self.max)" => |v| unless(has(v, "min") || has(v, "max"), ""),
         "!has(self.min) || !has(self.max) || self.min <= self.max" => {
@@ -141,17 +141,19 @@ fn judge_of(rule: &str) -> Option<Judge> {
         "has(self.threshold) || !has(self.prometheus.query)" => {
             |v| unless(has(v, "threshold") || v.pointer("/prometheus/query").is_none(), "threshold")
         }
-        "!(has(self.compare) || has(self.sequentialRate) || has(self.budget)) || has(self.prometheus.bad)" => {
+        "!(has(self.compare) || has(self.sequentialRate) || has(self.budget)) || has(self.prometheus.bad) || has(self.prometheus.preset)" => {
             |v| {
                 let needs = count(v, &["compare", "sequentialRate", "budget"]) > 0;
-                unless(!needs || v.pointer("/prometheus/bad").is_some(), "prometheus")
+                unless(!needs || count(&v["prometheus"], &["bad", "preset"]) > 0, "prometheus")
             }
         }
-        "(has(self.sequentialLatency) || has(self.quantile)) ? has(self.prometheus.buckets) : (!has(self.prometheus.buckets) || !has(self.threshold))" => {
+        "(has(self.sequentialLatency) || has(self.quantile)) ? has(self.prometheus.buckets) || has(self.prometheus.preset) : (!has(self.prometheus.buckets) || !has(self.threshold))" => {
             |v| {
                 let has_buckets = v.pointer("/prometheus/buckets").is_some();
                 let needs = count(v, &["sequentialLatency", "quantile"]) > 0;
-                unless(if needs { has_buckets } else { !has_buckets || !has(v, "threshold") }, "prometheus")
+                let has_preset = v.pointer("/prometheus/preset").is_some();
+                let holds = if needs { has_buckets || has_preset } else { !has_buckets || !has(v, "threshold") };
+                unless(holds, "prometheus")
             }
         }
         "self.httpRoutes.size() + self.grpcRoutes.size() >= 1" => {
