@@ -122,7 +122,12 @@ fn judge_of(rule: &str) -> Option<Judge> {
             |v| unless(has(v, "configMaps") || has(v, "secrets") || flag(v, "fromTemplate"), "")
         }
         "[has(self.query), has(self.bad), has(self.buckets), has(self.preset)].filter(it, it).size() == 1 && has(self.bad) == has(self.total)" => {
-            |v| unless(count(v, &["query", "bad", "buckets", "preset"]) == 1 && has(v, "bad") == has(v, "total"), "")
+            |v| {
+                unless(
+                    count(v, &["query", "bad", "buckets", "preset"]) == 1 && has(v, "bad") == has(v, "total"),
+                    "",
+                )
+            }
         }
         "has(self.min) || has(self.max)" => |v| unless(has(v, "min") || has(v, "max"), ""),
         "!has(self.min) || !has(self.max) || self.min <= self.max" => {
@@ -152,7 +157,8 @@ fn judge_of(rule: &str) -> Option<Judge> {
                 let has_buckets = v.pointer("/prometheus/buckets").is_some();
                 let needs = count(v, &["sequentialLatency", "quantile"]) > 0;
                 let has_preset = v.pointer("/prometheus/preset").is_some();
-                let holds = if needs { has_buckets || has_preset } else { !has_buckets || !has(v, "threshold") };
+                let holds =
+                    if needs { has_buckets || has_preset } else { !has_buckets || !has(v, "threshold") };
                 unless(holds, "prometheus")
             }
         }
