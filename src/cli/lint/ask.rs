@@ -23,8 +23,9 @@ const POINTS_MAX: i64 = 5_000;
 /// When the cluster cannot be asked; an object that is missing is a finding.
 pub async fn cluster(target: &Target, values: &[Value], given: &Given) -> Result<Vec<Finding>, CliError> {
     let cluster = Cluster::connect(target).await?;
+    let given = Given { namespace: Some(cluster.namespace.clone()), ..given.clone() };
     let mut found = Vec::new();
-    for wanted in named_objects(values, given) {
+    for wanted in named_objects(values, &given) {
         let (group, version, kind) = wanted.kind;
         let resource = ApiResource::from_gvk(&GroupVersionKind::gvk(group, version, kind));
         let api: Api<DynamicObject> = if wanted.namespace.is_empty() {

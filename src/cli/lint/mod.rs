@@ -79,7 +79,7 @@ fn share(text: &str) -> Result<f64, String> {
 pub(super) async fn run(target: &Target, args: &LintArgs, printer: &Printer) -> Result<ExitStatus, CliError> {
     let gathered = gather::gather(&args.paths)?;
     let given = Given {
-        namespace: target.namespace.clone().unwrap_or_else(|| "default".to_owned()),
+        namespace: target.namespace.clone(),
         per_second: args.rps,
         bad: args.error_rate,
         scrape: args.scrape_interval,

@@ -7,7 +7,7 @@ use crate::engine::query::{QueryError, Variables, substitute};
 use crate::engine::{Answer, Reading};
 
 use super::catalog::{FAILED_YESTERDAY, NO_GOOD_ANSWER, NOTHING_TODAY, SEVERAL_SERIES};
-use super::queries::asked;
+use super::queries::{asked, presets};
 use super::scene::{Scene, gates};
 use super::{Desk, Finding, Given};
 
@@ -50,7 +50,7 @@ pub fn questions(objects: &[Value], given: &Given) -> Vec<Question> {
                 });
                 let pods = pods_of(&component.workload_ref.name);
                 let variables = Variables {
-                    namespace: subject.namespace.clone(),
+                    namespace: subject.namespace_or_default().to_owned(),
                     rollout: subject.rollout.metadata.name.clone().unwrap_or_default(),
                     component: component.name.clone(),
                     phase: spec.phases.first().map(|it| it.name.clone()).unwrap_or_default(),
@@ -65,8 +65,9 @@ pub fn questions(objects: &[Value], given: &Given) -> Vec<Question> {
                     service: traffic.map(|it| it.service.clone()),
                     route: route.map(|it| it.name.clone()),
                 };
+                let queries = [asked(&at), presets(&at)].concat();
                 all.extend(
-                    of_gate(at.gate, &at.field, &variables, asked(&at))
+                    of_gate(at.gate, &at.field, &variables, queries)
                         .into_iter()
                         .map(|it| Question { object: subject.object, ..it }),
                 );

@@ -32,10 +32,10 @@ pub use wanted::{Wanted, named_objects, not_in_the_cluster};
 use crate::api::Span;
 
 /// What is known besides the manifests.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Given {
-    /// Namespace of objects that name none.
-    pub namespace: String,
+    /// Namespace of objects that name none; without it they fit every namespace.
+    pub namespace: Option<String>,
     /// Requests a second of each component, of both versions together.
     pub per_second: Option<f64>,
     /// The share of requests that fail today, above 0 and below 1.
@@ -44,12 +44,6 @@ pub struct Given {
     pub scrape: Option<Span>,
     /// The chance that one evaluation of a healthy release fails by a fixed limit.
     pub false_check: Option<f64>,
-}
-
-impl Default for Given {
-    fn default() -> Self {
-        Self { namespace: "default".to_owned(), per_second: None, bad: None, scrape: None, false_check: None }
-    }
 }
 
 /// Something to mend.

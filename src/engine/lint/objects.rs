@@ -54,14 +54,16 @@ pub fn named<'a>(
     (name, field): (&str, &str),
     desk: &mut Desk<'_>,
 ) -> Option<Found<'a>> {
-    if let Some(found) = scene.find((group, kind), &subject.namespace, name) {
+    if let Some(found) = scene.find((group, kind), subject, name) {
         return Some(found);
     }
     let elsewhere = scene.of_kind(group, kind).find(|it| it.name == name);
     if let Some(found) = elsewhere {
-        let there = scene.namespace_of(found.object).to_owned();
-        let message =
-            format!("the {kind} {name} is in namespace {there}, and the Rollout in {}", subject.namespace);
+        let there = scene.namespace_of(found.object).unwrap_or_default().to_owned();
+        let message = format!(
+            "the {kind} {name} is in namespace {there}, and the Rollout in {}",
+            subject.namespace_or_default()
+        );
         desk.say(
             &OTHER_NAMESPACE,
             field,
@@ -70,11 +72,8 @@ pub fn named<'a>(
         );
         return None;
     }
-    let near: Vec<&str> = scene
-        .of_kind(group, kind)
-        .filter(|it| scene.namespace_of(it.object) == subject.namespace)
-        .map(|it| it.name)
-        .collect();
+    let near: Vec<&str> =
+        scene.of_kind(group, kind).filter(|it| scene.is_near(it.object, subject)).map(|it| it.name).collect();
     if let Some(near) = meant(name, near.iter().copied()) {
         let message = format!("there is no {kind} {name} in these files, but there is {near}");
         desk.say(
@@ -168,10 +167,10 @@ fn sources(scene: &Scene<'_>, subject: &Subject, desk: &mut Desk<'_>) {
         match known.iter().find(|it| it.name == name) {
             Some(found) => {
                 let allowed = found.object.pointer("/spec/namespaces").and_then(Value::as_array);
-                let is_for = |it: &Value| it == "*" || it == subject.namespace.as_str();
+                let Some(namespace) = subject.namespace.as_deref() else { continue };
+                let is_for = |it: &Value| it == "*" || it == namespace;
                 if allowed.is_some_and(|it| !it.iter().any(is_for)) {
-                    let message =
-                        format!("the MetricSource {name} is not for the namespace {}", subject.namespace);
+                    let message = format!("the MetricSource {name} is not for the namespace {namespace}");
                     desk.say(
                         &SOURCE_NOT_FOR_US,
                         field,

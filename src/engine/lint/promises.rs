@@ -149,17 +149,17 @@ fn judge_of(rule: &str) -> Option<Judge> {
         "!(has(self.compare) || has(self.sequentialRate) || has(self.budget)) || has(self.prometheus.bad) || has(self.prometheus.preset)" => {
             |v| {
                 let needs = count(v, &["compare", "sequentialRate", "budget"]) > 0;
-                let is_given =
-                    ["/prometheus/bad", "/prometheus/preset"].iter().any(|it| v.pointer(it).is_some());
-                unless(!needs || is_given, "prometheus")
+                unless(!needs || count(&v["prometheus"], &["bad", "preset"]) > 0, "prometheus")
             }
         }
         "(has(self.sequentialLatency) || has(self.quantile)) ? has(self.prometheus.buckets) || has(self.prometheus.preset) : (!has(self.prometheus.buckets) || !has(self.threshold))" => {
             |v| {
                 let has_buckets = v.pointer("/prometheus/buckets").is_some();
                 let needs = count(v, &["sequentialLatency", "quantile"]) > 0;
-                let is_given = has_buckets || v.pointer("/prometheus/preset").is_some();
-                unless(if needs { is_given } else { !has_buckets || !has(v, "threshold") }, "prometheus")
+                let has_preset = v.pointer("/prometheus/preset").is_some();
+                let holds =
+                    if needs { has_buckets || has_preset } else { !has_buckets || !has(v, "threshold") };
+                unless(holds, "prometheus")
             }
         }
         "self.httpRoutes.size() + self.grpcRoutes.size() >= 1" => {

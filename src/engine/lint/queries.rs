@@ -32,7 +32,22 @@ pub fn check(_scene: &Scene<'_>, subject: &Subject, desk: &mut Desk<'_>) {
             }
             values(&at, &field, &text, desk);
         }
+        let preset = format!("{}.prometheus.preset", at.field);
+        if let Some((_, text)) = presets(&at).first() {
+            values(&at, &preset, text, desk);
+        }
     }
+}
+
+/// The queries that a preset stands for. They are sound: nobody has to look at them but for their variables.
+pub fn presets(at: &GateAt<'_>) -> Vec<(String, String)> {
+    let queries = match at.gate.rule() {
+        _ if at.gate.prometheus.preset.is_none() => Vec::new(),
+        Some(Rule::Counters { bad, total, .. }) => vec![bad, total],
+        Some(Rule::Buckets { query, .. }) => vec![query],
+        _ => Vec::new(),
+    };
+    queries.into_iter().map(|it| (format!("{}.prometheus.preset", at.field), it.to_owned())).collect()
 }
 
 fn refused(field: &str, error: &QueryError, desk: &mut Desk<'_>) {

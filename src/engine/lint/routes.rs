@@ -20,7 +20,7 @@ pub fn check(scene: &Scene<'_>, subject: &Subject, desk: &mut Desk<'_>) {
             selector(scene, subject, service, &component.workload_ref.name, desk);
         }
         let canary = format!("{}{CANARY_SUFFIX}", traffic.service);
-        if let Some(taken) = scene.find(("", "Service"), &subject.namespace, &canary) {
+        if let Some(taken) = scene.find(("", "Service"), subject, &canary) {
             let message =
                 format!("the Service of the canary is called {canary}, and here is another one of that name");
             desk.at(taken.index).say(
@@ -64,7 +64,7 @@ fn selector(scene: &Scene<'_>, subject: &Subject, service: Found<'_>, workload: 
         return;
     }
     let template = "/spec/template/metadata/labels";
-    let Some(deployment) = scene.find(("apps", "Deployment"), &subject.namespace, workload) else { return };
+    let Some(deployment) = scene.find(("apps", "Deployment"), subject, workload) else { return };
     let of_pods = labels(deployment.object, template).cloned().unwrap_or_default();
     if let Some((key, value)) = wanted.iter().find(|(key, value)| of_pods.get(*key) != Some(value)) {
         let value = value.as_str().unwrap_or_default();
@@ -82,7 +82,7 @@ fn selector(scene: &Scene<'_>, subject: &Subject, service: Found<'_>, workload: 
     }
     let foreign = scene.of_kind("apps", "Deployment").find(|it| {
         it.name != workload
-            && scene.namespace_of(it.object) == subject.namespace
+            && scene.is_near(it.object, subject)
             && labels(it.object, template).is_some_and(|it| fits(wanted, it))
     });
     if let Some(foreign) = foreign {
@@ -97,7 +97,8 @@ fn selector(scene: &Scene<'_>, subject: &Subject, service: Found<'_>, workload: 
 
 fn routes(scene: &Scene<'_>, subject: &Subject, traffic: &Traffic, field: &str, desk: &mut Desk<'_>) {
     let canary = format!("{}{CANARY_SUFFIX}", traffic.service);
-    let backends = Backends { namespace: &subject.namespace, stable: &traffic.service, canary: &canary };
+    let backends =
+        Backends { namespace: subject.namespace_or_default(), stable: &traffic.service, canary: &canary };
     let api = &traffic.gateway_api;
     let http = api.http_routes.iter().enumerate().map(|(at, it)| ("HTTPRoute", "httpRoutes", at, &it.name));
     let grpc = api.grpc_routes.iter().enumerate().map(|(at, it)| ("GRPCRoute", "grpcRoutes", at, &it.name));

@@ -15,8 +15,15 @@ pub struct Subject {
     pub object: usize,
     /// The Rollout.
     pub rollout: Rollout,
-    /// Its namespace.
-    pub namespace: String,
+    /// Its namespace, if somebody says so.
+    pub namespace: Option<String>,
+}
+
+impl Subject {
+    /// Its namespace, or what is put in its place in a query.
+    pub fn namespace_or_default(&self) -> &str {
+        self.namespace.as_deref().unwrap_or("default")
+    }
 }
 
 /// Everything that was given.
@@ -75,7 +82,8 @@ impl<'a> Scene<'a> {
             if let Some(fields) = value.as_object_mut() {
                 fields.remove("status");
             }
-            let namespace = text(&value, "/metadata/namespace").unwrap_or(&given.namespace).to_owned();
+            let namespace =
+                text(&value, "/metadata/namespace").or(given.namespace.as_deref()).map(str::to_owned);
             let rollout = serde_json::from_value(value).ok()?;
             Some(Subject { object, rollout, namespace })
         };
@@ -83,9 +91,17 @@ impl<'a> Scene<'a> {
         Self { objects, given, rollouts }
     }
 
-    /// The namespace of an object.
-    pub fn namespace_of<'v>(&'v self, object: &'v Value) -> &'v str {
-        text(object, "/metadata/namespace").unwrap_or(&self.given.namespace)
+    /// The namespace of an object, if somebody says so.
+    pub fn namespace_of<'v>(&'v self, object: &'v Value) -> Option<&'v str> {
+        text(object, "/metadata/namespace").or(self.given.namespace.as_deref())
+    }
+
+    /// Whether an object can be in the namespace of a Rollout: what names none goes wherever it is applied to.
+    pub fn is_near(&self, object: &Value, subject: &Subject) -> bool {
+        match (self.namespace_of(object), &subject.namespace) {
+            (Some(one), Some(other)) => one == other,
+            _ => true,
+        }
     }
 
     /// All objects of a kind in an API group, with their names.
@@ -100,9 +116,13 @@ impl<'a> Scene<'a> {
         })
     }
 
-    /// The object of this kind and name in a namespace.
-    pub fn find(&self, (group, kind): (&str, &str), namespace: &str, name: &str) -> Option<Found<'a>> {
-        self.of_kind(group, kind).find(|it| it.name == name && self.namespace_of(it.object) == namespace)
+    /// The object of this kind and name that a Rollout names: the one in its namespace before one that names none.
+    pub fn find(&self, (group, kind): (&str, &str), subject: &Subject, name: &str) -> Option<Found<'a>> {
+        let near =
+            || self.of_kind(group, kind).filter(|it| it.name == name && self.is_near(it.object, subject));
+        near()
+            .find(|it| self.namespace_of(it.object) == subject.namespace.as_deref())
+            .or_else(|| near().next())
     }
 }
 
@@ -118,7 +138,8 @@ pub fn check_twice(scene: &Scene<'_>, found: &mut Vec<Finding>) {
         if !version.starts_with("palier.dev/") {
             continue;
         }
-        let namespace = if kind == "MetricSource" { "" } else { scene.namespace_of(object) };
+        let namespace =
+            if kind == "MetricSource" { "" } else { scene.namespace_of(object).unwrap_or_default() };
         let key = (kind.to_owned(), namespace.to_owned(), name.to_owned());
         let earlier = *first.entry(key).or_insert(index);
         if earlier != index && scene.objects[earlier] != *object {

@@ -44,7 +44,7 @@ fn bakes(spec: &RolloutSpec, component: &Component) -> Vec<(String, Span)> {
 }
 
 fn is_given(scene: &Scene<'_>, subject: &Subject, field: &str) -> bool {
-    let pointer = format!("/{}", field.replace('.', "/").replace('[', "/").replace(']', ""));
+    let pointer = format!("/{}", field.replace(['.', '['], "/").replace(']', ""));
     scene.objects[subject.object].pointer(&pointer).is_some()
 }
 

@@ -94,8 +94,8 @@ fn hours(seconds: f64) -> String {
 /// What a phase can find out, in a sentence.
 fn sentence(traffic: &Traffic, bake: Span, found: &Outlook) -> String {
     let rate = |share: f64| {
-        let per_cent = share * 100.0;
-        if per_cent >= 10.0 { format!("{per_cent:.0} %") } else { format!("{per_cent:.1} %") }
+        let text = format!("{:.1}", share * 100.0);
+        format!("{} %", text.trim_end_matches(".0"))
     };
     let smallest = match found.smallest {
         Some(ratio) if ratio * traffic.bad < 1.0 => {
@@ -152,7 +152,7 @@ fn blind(given: &Given, subject: &Subject, at: &GateAt<'_>, desk: &mut Desk<'_>)
 
 /// Replicas of a component's Deployment, if it is in the files.
 fn replicas(scene: &Scene<'_>, subject: &Subject, workload: &str) -> Option<i32> {
-    let deployment = scene.find(("apps", "Deployment"), &subject.namespace, workload)?;
+    let deployment = scene.find(("apps", "Deployment"), subject, workload)?;
     let found = deployment.object.pointer("/spec/replicas").map_or(Some(1), serde_json::Value::as_i64)?;
     i32::try_from(found).ok()
 }

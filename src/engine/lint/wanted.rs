@@ -53,7 +53,7 @@ fn of(subject: &Subject) -> Vec<Wanted> {
         field,
         kind,
         resource,
-        namespace: if kind == SOURCE.0 { String::new() } else { subject.namespace.clone() },
+        namespace: if kind == SOURCE.0 { String::new() } else { subject.namespace_or_default().to_owned() },
         name: name.to_owned(),
     };
     let mut all = Vec::new();
