@@ -7,6 +7,7 @@ mod completion;
 pub mod crds;
 mod error;
 mod exit;
+mod explain;
 mod follow;
 mod format;
 mod history;
@@ -29,6 +30,7 @@ pub use actions::{ActionArgs, PromoteArgs, act};
 pub use cluster::{Cluster, Target};
 pub use error::{Asked, CliError, explain};
 pub use exit::ExitStatus;
+pub use explain::ExplainArgs;
 pub use follow::{Goal, verdict};
 pub use format::Format;
 pub use history::{HistoryArgs, history};
@@ -70,6 +72,8 @@ struct Global {
 enum Command {
     /// Show where a Rollout is, live with -w
     Status(StatusArgs),
+    /// Say why a Rollout is where it is, and what would change that
+    Explain(ExplainArgs),
     /// Go back to the stable version
     Abort(ActionArgs),
     /// End the present bake now as if it had been earned
@@ -168,6 +172,7 @@ async fn dispatch(cli: Cli, printer: &Printer) -> Result<ExitStatus, CliError> {
     let connect = || Cluster::connect(&target);
     match cli.command {
         Command::Status(args) => status(&connect().await?, &args, printer).await,
+        Command::Explain(args) => explain::explain(&connect().await?, &args, printer).await,
         Command::Abort(args) => act(&connect().await?, ActionKind::Abort, &args, false, printer).await,
         Command::Pause(args) => act(&connect().await?, ActionKind::Pause, &args, false, printer).await,
         Command::Resume(args) => act(&connect().await?, ActionKind::Resume, &args, false, printer).await,

@@ -11,6 +11,8 @@
 
 mod component;
 mod degraded;
+mod explain;
+mod explained;
 mod gates;
 mod graph;
 mod header;
@@ -32,6 +34,8 @@ use jiff::Timestamp;
 
 use crate::api::{Gate, Rollout, RolloutSpec, RolloutState};
 
+pub use explain::{Explanation, explanation};
+pub use explained::render_explanation;
 pub use history::render_history;
 pub use ink::{Ink, Style};
 pub use record::render_run;
