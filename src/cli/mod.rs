@@ -14,6 +14,8 @@ mod history;
 pub mod lint;
 mod live;
 mod logging;
+mod manifest;
+pub mod plan;
 mod printer;
 mod run;
 mod signals;
@@ -34,6 +36,7 @@ pub use explain::ExplainArgs;
 pub use follow::{Goal, verdict};
 pub use format::Format;
 pub use history::{HistoryArgs, history};
+pub use plan::PlanArgs;
 pub use printer::{Captured, Colour, Printer};
 pub use run::RunArgs;
 pub use status::{StatusArgs, status};
@@ -74,6 +77,8 @@ enum Command {
     Status(StatusArgs),
     /// Say why a Rollout is where it is, and what would change that
     Explain(ExplainArgs),
+    /// Say what would happen if a new version were released now
+    Plan(PlanArgs),
     /// Go back to the stable version
     Abort(ActionArgs),
     /// End the present bake now as if it had been earned
@@ -173,6 +178,8 @@ async fn dispatch(cli: Cli, printer: &Printer) -> Result<ExitStatus, CliError> {
     match cli.command {
         Command::Status(args) => status(&connect().await?, &args, printer).await,
         Command::Explain(args) => explain::explain(&connect().await?, &args, printer).await,
+        Command::Plan(args) if args.file.is_some() => plan::plan(None, &args, printer).await,
+        Command::Plan(args) => plan::plan(Some(&connect().await?), &args, printer).await,
         Command::Abort(args) => act(&connect().await?, ActionKind::Abort, &args, false, printer).await,
         Command::Pause(args) => act(&connect().await?, ActionKind::Pause, &args, false, printer).await,
         Command::Resume(args) => act(&connect().await?, ActionKind::Resume, &args, false, printer).await,

@@ -305,7 +305,7 @@ fn to_come(known: Forecast, verdict: Verdict) -> String {
         }
     }
     if let Some(doubling) = known.doubling_in {
-        parts.push(format!("twice stable's share of bad requests from now on in about {}", about(doubling)));
+        parts.push(format!("a doubling of bad requests in about {}", about(doubling)));
     }
     if parts.is_empty() {
         return String::new();
@@ -361,12 +361,12 @@ fn actions(name: &str, status: &RolloutStatus) -> Vec<Possible> {
     let mut all = Vec::new();
     let is_held = status.components.iter().any(|it| goes_forward(it.stage));
     if is_held {
-        all.push(possible("promote", "end the present bake as if it had been earned; gates that fail are set aside"));
+        all.push(possible("promote", "end the present bake as if it were earned"));
     }
     all.push(if run.paused {
         possible("resume", "end the pause")
     } else {
-        possible("pause", "keep the run where it is; a failing gate still takes it back")
+        possible("pause", "keep the run where it is; gates go on")
     });
     all.push(possible("abort", "go back to the stable version"));
     all

@@ -19,7 +19,7 @@ const LINES: usize = 4;
 pub fn render_explanation(known: &Explanation, now: Timestamp, width: usize, style: Style) -> String {
     let mut page = Page::new(width.clamp(WIDTH_MIN, WIDTH_MAX), style);
     let (word, ink) = words::state(known.state);
-    let since = known.since.map(|at| format!("since {}", time::ago(now, at))).unwrap_or_default();
+    let since = known.since.map(|at| format!("for {}", time::span(time::seconds_between(at, now)))).unwrap_or_default();
     let title = page
         .line()
         .put(Ink::Strong, &text::clean(&known.rollout))
@@ -99,7 +99,7 @@ pub(super) fn draw_evidence(page: &mut Page, indent: usize, it: &Evidence) {
     };
     let line = bar(page.line().to(indent).put(Ink::Dim, "harm "), ink, share, BAR)
         .put(Ink::Plain, &format!(" {:.2} of {:.2}", it.evidence, it.limit))
-        .put(Ink::Dim, &format!("  {} canary, {} stable requests", count(it.canary[1]), count(it.stable[1])));
+        .put(Ink::Dim, &format!("  requests {} and {}", count(it.canary[1]), count(it.stable[1])));
     let line = if it.safe { line.put(Ink::Good, "  safe") } else { line };
     page.push(line);
 }

@@ -21,6 +21,7 @@ mod hooks;
 mod ink;
 mod parts;
 mod phases;
+mod plan;
 mod proof;
 mod record;
 mod text;
@@ -38,9 +39,11 @@ pub use explain::{Explanation, explanation};
 pub use explained::render_explanation;
 pub use history::render_history;
 pub use ink::{Ink, Style};
+pub use plan::render_plan;
 pub use record::render_run;
 pub use text::{clean, cut, painted_width, wrap};
 pub use time::{ago, span, stamp};
+pub use words::limits;
 
 use ink::Page;
 
