@@ -17,8 +17,10 @@ mod logging;
 mod manifest;
 pub mod plan;
 mod printer;
+pub mod record;
 mod run;
 mod signals;
+pub mod simulate;
 mod status;
 mod version;
 pub mod view;
@@ -38,7 +40,9 @@ pub use format::Format;
 pub use history::{HistoryArgs, history};
 pub use plan::PlanArgs;
 pub use printer::{Captured, Colour, Printer};
+pub use record::RecordArgs;
 pub use run::RunArgs;
+pub use simulate::SimulateArgs;
 pub use status::{StatusArgs, status};
 
 use crate::api::ActionKind;
@@ -79,6 +83,10 @@ enum Command {
     Explain(ExplainArgs),
     /// Say what would happen if a new version were released now
     Plan(PlanArgs),
+    /// Play a release on a virtual clock, with synthetic or recorded metrics
+    Simulate(Box<SimulateArgs>),
+    /// Save the metrics of a Rollout's gates, for simulate --replay
+    Record(RecordArgs),
     /// Go back to the stable version
     Abort(ActionArgs),
     /// End the present bake now as if it had been earned
@@ -180,6 +188,8 @@ async fn dispatch(cli: Cli, printer: &Printer) -> Result<ExitStatus, CliError> {
         Command::Explain(args) => explain::explain(&connect().await?, &args, printer).await,
         Command::Plan(args) if args.file.is_some() => plan::plan(None, &args, printer).await,
         Command::Plan(args) => plan::plan(Some(&connect().await?), &args, printer).await,
+        Command::Simulate(args) => simulate::simulate(&args, printer),
+        Command::Record(args) => record::record(&args, printer).await,
         Command::Abort(args) => act(&connect().await?, ActionKind::Abort, &args, false, printer).await,
         Command::Pause(args) => act(&connect().await?, ActionKind::Pause, &args, false, printer).await,
         Command::Resume(args) => act(&connect().await?, ActionKind::Resume, &args, false, printer).await,
