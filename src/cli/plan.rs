@@ -15,16 +15,7 @@ use super::{CliError, Cluster, ExitStatus, Format, Printer, format, manifest, ro
 /// Pods of a workload whose size is not known.
 const REPLICAS: i32 = 4;
 /// So many requests, and so few bad ones, that every test has shown safety when it may.
-const PLENTY: Load = Load {
-    per_second: 2_000.0,
-    bad: 0.001,
-    regression: 1.0,
-    slowdown: 1.0,
-    onset: Span::ZERO,
-    blips: Vec::new(),
-    outages: Vec::new(),
-    seed: None,
-};
+const PLENTY: (f64, f64) = (2_000.0, 0.001);
 
 /// Arguments of `palier plan`.
 #[derive(Debug, clap::Args)]
@@ -101,7 +92,7 @@ pub struct PlanEntry {
     /// The component.
     pub component: String,
     /// The reason of the Event.
-    pub reason: &'static str,
+    pub reason: String,
     /// In a sentence.
     pub message: String,
 }
@@ -141,7 +132,7 @@ pub struct PhasePlan {
 }
 
 /// One gate of a component.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct GatePlan {
     /// Its name.
@@ -163,7 +154,7 @@ pub struct GatePlan {
 }
 
 /// What a test finds in a phase.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Finds {
     /// The phase.
@@ -233,7 +224,8 @@ pub async fn plan(cluster: Option<&Cluster>, args: &PlanArgs, printer: &Printer)
 pub fn release_plan(rollout: &Rollout, args: &PlanArgs) -> Result<ReleasePlan, CliError> {
     let spec = &rollout.spec;
     let assumed = args.rps.zip(args.error_rate).map(|(per_second, bad)| Assumed { per_second, bad });
-    let load = assumed.map_or(PLENTY, |it| Load { per_second: it.per_second, bad: it.bad, ..PLENTY });
+    let (per_second, bad) = assumed.map_or(PLENTY, |it| (it.per_second, it.bad));
+    let load = Load { per_second, bad, ..Load::default() };
     let sizes = replicas(rollout);
     let with = |spec: RolloutSpec| {
         let limit = Rehearsal::planned(&spec).as_millis().saturating_mul(2);
@@ -306,7 +298,7 @@ fn told(
             .map(|(after, it)| PlanEntry {
                 after: *after,
                 component: it.component.clone(),
-                reason: it.reason.as_str(),
+                reason: it.reason.clone(),
                 message: it.message.clone(),
             })
             .collect(),

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use jiff::Timestamp;
 use serde::Serialize;
 
-use crate::api::{Outcome, RolloutSpec, RolloutState, Span};
+use crate::api::{NoDataThen, OnInconclusive, Outcome, RolloutSpec, RolloutState, Span, TimelineEntry};
 use crate::engine::statistics::special::share_at_most;
 use crate::sim::recording::{Cast, FORM, Playback, Recording};
 use crate::sim::traffic::{Stretch, counts};
@@ -34,6 +34,9 @@ pub struct SimulateArgs {
     /// How many times as long the canary's requests take
     #[arg(long, value_name = "RATIO", default_value_t = 1.0, value_parser = above_zero)]
     pub slowdown: f64,
+    /// A gate of one number answers so many times as much for the canary: saturation=1.5
+    #[arg(long, value_name = "GATE=RATIO", value_parser = worse)]
+    pub worse: Vec<(String, f64)>,
     /// When the canary gets worse, from the push
     #[arg(long, value_name = "DURATION", default_value = "0")]
     pub onset: Span,
@@ -86,6 +89,11 @@ fn stretch(text: &str) -> Result<Stretch, String> {
     if from < to { Ok((from, to)) } else { Err("it ends before it begins".to_owned()) }
 }
 
+fn worse(text: &str) -> Result<(String, f64), String> {
+    let (gate, factor) = text.split_once('=').ok_or_else(|| "write it like saturation=1.5".to_owned())?;
+    Ok((gate.to_owned(), above_zero(factor)?))
+}
+
 fn blip(text: &str) -> Result<(Stretch, f64), String> {
     match text.split_once('*') {
         Some((times, factor)) => Ok((stretch(times)?, above_zero(factor)?)),
@@ -128,7 +136,7 @@ pub struct Entry {
     /// The component.
     pub component: String,
     /// The reason.
-    pub reason: &'static str,
+    pub reason: String,
     /// In a sentence.
     pub message: String,
 }
@@ -201,7 +209,7 @@ pub fn simulate(args: &SimulateArgs, printer: &Printer) -> Result<ExitStatus, Cl
         Some(form) => format::write(&simulated(&name, &told), form)?,
         None => {
             let heard = !rollout.spec.gates.iter().all(counts);
-            let is_played = recording.is_none() && heard;
+            let is_played = recording.is_none() && heard && args.worse.is_empty();
             render_simulation(&name, &told, is_played, printer.size().0, printer.style())
         }
     };
@@ -241,6 +249,7 @@ fn model(rehearsal: &Rehearsal, args: &SimulateArgs, nth: u32) -> Model {
         bad: args.error_rate,
         regression: args.regression,
         slowdown: args.slowdown,
+        worse: args.worse.iter().cloned().collect(),
         onset: args.onset,
         blips: args.blip.clone(),
         outages: args.outage.clone(),
@@ -368,8 +377,8 @@ fn alone(rehearsal: &Rehearsal, component: &str) -> Rehearsal {
     }
     let all = it.spec.components.iter_mut().flat_map(|own| &mut own.gates).chain(&mut it.spec.gates);
     for gate in all {
-        gate.on_inconclusive = crate::api::OnInconclusive::Promote;
-        gate.on_no_data.then = Some(crate::api::NoDataThen::Hold);
+        gate.on_inconclusive = OnInconclusive::Promote;
+        gate.on_no_data.then = Some(NoDataThen::Hold);
     }
     it.limit = Span::millis(Rehearsal::planned(&it.spec).as_millis().saturating_add(120_000));
     it
@@ -378,10 +387,10 @@ fn alone(rehearsal: &Rehearsal, component: &str) -> Rehearsal {
 /// One run, for programs.
 #[must_use]
 pub fn simulated(name: &str, told: &Told) -> Simulated {
-    let entry = |(after, it): &(Span, crate::engine::Happening)| Entry {
+    let entry = |(after, it): &(Span, TimelineEntry)| Entry {
         after: *after,
         component: it.component.clone(),
-        reason: it.reason.as_str(),
+        reason: it.reason.clone(),
         message: it.message.clone(),
     };
     let samples = told.samples.iter().flat_map(|(at, points)| {

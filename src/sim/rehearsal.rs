@@ -6,8 +6,10 @@ use std::rc::Rc;
 
 use jiff::{SignedDuration, Timestamp};
 
-use crate::api::{ComponentStatus, Outcome, RolloutSpec, RolloutStatus, Span, Stage, Verdict};
-use crate::engine::{Happening, Measurement, Plan};
+use crate::api::{
+    Component, ComponentStatus, Outcome, RolloutSpec, RolloutStatus, Span, Stage, TimelineEntry, Verdict,
+};
+use crate::engine::{Happening, Measurement, Plan, Reason};
 
 use super::cluster::Cluster;
 use super::drive::{Drive, Reply, Stop};
@@ -19,6 +21,8 @@ const AT_REST: SignedDuration = SignedDuration::from_secs(30);
 const ROUNDS_MAX: usize = 50;
 /// Points of evidence that are kept.
 const SAMPLES_MAX: usize = 5_000;
+/// Entries of a run's timeline from which on the oldest may be gone.
+const TIMELINE_FULL: usize = 128;
 /// Evaluations of a gate in one phase that a quick rehearsal is content with.
 const EVALUATIONS_MAX: i64 = 200;
 
@@ -83,7 +87,7 @@ pub struct Told {
     /// When the new version was pushed.
     pub began: Timestamp,
     /// Everything that happened since.
-    pub happened: Vec<(Span, Happening)>,
+    pub happened: Vec<(Span, TimelineEntry)>,
     /// The components over time, whenever something about them had changed.
     pub samples: Vec<(Span, BTreeMap<String, Point>)>,
     /// The bakes, in the order in which they began.
@@ -158,7 +162,7 @@ pub fn rehearse<M: Metrics>(it: &Rehearsal, metrics: M, keeps_samples: bool) -> 
             break;
         }
     }
-    let served = |component: &crate::api::Component| metrics.borrow().served(&component.name);
+    let served = |component: &Component| metrics.borrow().served(&component.name);
     let served = it.spec.components.iter().map(served).fold((0.0, 0.0), |a, b| (a.0 + b.0, a.1 + b.1));
     notes.told(&drive.working, &drive.happened, drive.cluster.now, served)
 }
@@ -240,13 +244,21 @@ impl Notes {
     ) -> Told {
         let run = status.run.as_ref();
         let ended_at = run.and_then(|run| run.ended_at);
-        let of_run = happened.iter().filter(|(at, _)| *at >= self.began);
-        let happened: Vec<(Span, Happening)> =
-            of_run.map(|(at, it)| (self.since(*at), it.clone())).collect();
-        let is_back = |(_, it): &&(Span, Happening)| {
-            use crate::engine::Reason;
-            matches!(it.reason, Reason::RollbackStarted | Reason::ProgressDeadlineExceeded)
+        let entry = |(at, it): &(Timestamp, Happening)| TimelineEntry {
+            at: *at,
+            component: it.component.clone(),
+            reason: it.reason.as_str().to_owned(),
+            message: it.message.clone(),
         };
+        // The run's own timeline tells more, until it is full.
+        let entries: Vec<TimelineEntry> = match run.map(|run| &run.timeline) {
+            Some(timeline) if timeline.len() < TIMELINE_FULL => timeline.clone(),
+            _ => happened.iter().map(entry).collect(),
+        };
+        let of_run = entries.into_iter().filter(|it| it.at >= self.began);
+        let happened: Vec<(Span, TimelineEntry)> = of_run.map(|it| (self.since(it.at), it)).collect();
+        let back = [Reason::RollbackStarted, Reason::ProgressDeadlineExceeded].map(Reason::as_str);
+        let is_back = |(_, it): &&(Span, TimelineEntry)| back.contains(&it.reason.as_str());
         Told {
             began: self.began,
             rolled_back_at: happened.iter().find(is_back).map(|(at, _)| *at),

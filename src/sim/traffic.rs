@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use jiff::{SignedDuration, Timestamp};
 
-use crate::api::{Gate, RolloutSpec, Rule, Span, Threshold};
+use crate::api::{Component, Gate, RolloutSpec, Rule, Span, Threshold};
 use crate::engine::query::{is_pod_of, pods_pattern};
 use crate::engine::{Answer, Ask, Line, Measurement, Reading};
 
@@ -37,6 +37,8 @@ pub struct Load {
     pub regression: f64,
     /// How many times as long the canary takes, from `onset` on.
     pub slowdown: f64,
+    /// How many times as much gates of one number answer for the canary, by their names, from `onset` on.
+    pub worse: BTreeMap<String, f64>,
     /// When the canary gets worse, from the start of the run.
     pub onset: Span,
     /// Stretches in which both versions fail this many times as often.
@@ -54,6 +56,7 @@ impl Default for Load {
             bad: 0.01,
             regression: 1.0,
             slowdown: 1.0,
+            worse: BTreeMap::new(),
             onset: Span::ZERO,
             blips: Vec::new(),
             outages: Vec::new(),
@@ -118,7 +121,7 @@ impl Model {
             }
         }
         let least = gates.values().map(|gate| gate.interval.as_millis()).min().unwrap_or(30_000);
-        let flow = |(index, component): (u64, &crate::api::Component)| {
+        let flow = |(index, component): (u64, &Component)| {
             let own = gates.iter().filter(|((name, _), _)| *name == component.name).map(|(_, gate)| gate);
             let flow = Flow {
                 split: Split::default(),
@@ -155,11 +158,10 @@ impl Model {
         on.map(|(_, factor)| *factor).product()
     }
 
-    /// The number of a gate with limits: well within them, times the regression, which nobody knows better.
+    /// The number of a gate with limits: well within them, unless it is to be worse. What its query would say nobody knows.
     fn number(&self, asked: &Measurement, now: Timestamp) -> f64 {
         let gate = self.gates.get(&(asked.component.clone(), asked.gate.clone()));
-        let worse = if self.is_worse(now) { self.load.regression.max(self.load.slowdown) } else { 1.0 };
-        let worse = worse * self.factor(now);
+        let worse = self.load.worse.get(&asked.gate).copied().filter(|_| self.is_worse(now)).unwrap_or(1.0);
         match gate.and_then(|gate| gate.threshold) {
             Some(Threshold { min: Some(min), max: Some(max), .. }) => {
                 min + (max - min) * (0.5 * worse)

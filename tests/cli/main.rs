@@ -10,5 +10,6 @@ mod golden;
 mod parts;
 mod program;
 mod server;
+mod simulate;
 mod story;
 mod verdicts;

@@ -81,7 +81,7 @@ fn draw_component(page: &mut Page, plan: &ReleasePlan, component: &ComponentPlan
             .to(2)
             .put(Ink::Plain, &text::cut(&text::clean(&phase.name), 20))
             .put_right(widest + 9, Ink::Plain, &format!("{} %", phase.traffic))
-            .put_right(widest + 20, Ink::Plain, &format!("{} pods", phase.canary_pods))
+            .put_right(widest + 20, Ink::Plain, &format!("{} pod{}", phase.canary_pods, if phase.canary_pods == 1 { "" } else { "s" }))
             .put_right(widest + 31, Ink::Plain, &after(phase.from))
             .put(Ink::Dim, " to ")
             .put(if phase.to.is_some() { Ink::Plain } else { Ink::Warn }, &to);
@@ -93,6 +93,12 @@ fn draw_component(page: &mut Page, plan: &ReleasePlan, component: &ComponentPlan
     }
     if component.phases.is_empty() {
         page.paragraph(2, Ink::Warn, "would not begin", 1);
+    }
+    let before = plan.components.iter().take_while(|it| it.name != component.name);
+    let same = before.filter(|it| it.gates == component.gates && !it.gates.is_empty()).map(|it| &it.name).next();
+    if let Some(same) = same {
+        page.paragraph(2, Ink::Dim, &format!("gates as for {same}"), 1);
+        return;
     }
     for gate in &component.gates {
         draw_gate(page, gate, spec, plan);

@@ -1,8 +1,7 @@
 //! A simulated release as a page.
 
-use crate::api::{Outcome, Span};
+use crate::api::{Outcome, Span, TimelineEntry};
 use crate::cli::simulate::Many;
-use crate::engine::Happening;
 use crate::sim::Told;
 
 use super::explained::count;
@@ -41,7 +40,7 @@ pub fn render_simulation(name: &str, told: &Told, has_numbers: bool, width: usiz
         page.paragraph(0, Ink::Plain, &said, 2);
     }
     if has_numbers {
-        let said = "Gates of one number answer half of what they allow, times the regression: what the query would say nobody knows.";
+        let said = "Gates of one number answer half of what they allow: what their queries would say nobody knows. --worse GATE=RATIO makes one worse.";
         page.paragraph(0, Ink::Dim, said, 2);
     }
     page.gap();
@@ -57,19 +56,19 @@ pub fn render_simulation(name: &str, told: &Told, has_numbers: bool, width: usiz
     page.finish()
 }
 
-fn draw_entry(page: &mut Page, (at, it): (Span, &Happening), when_end: usize, reasons: usize) {
+fn draw_entry(page: &mut Page, (at, it): (Span, &TimelineEntry), when_end: usize, reasons: usize) {
     let message = match it.component.as_str() {
         "" => text::clean(&it.message),
         component => format!("{}: {}", text::clean(component), text::clean(&it.message)),
     };
     let column = when_end + 2 + reasons + 2;
     let mut lines = text::wrap_at_most(&message, page.width.saturating_sub(column), 6).into_iter();
-    let reason = it.reason.as_str();
+    let reason = text::cut(&text::clean(&it.reason), 24);
     let line = page
         .line()
         .put_right(when_end, Ink::Dim, &after(at))
         .to(when_end + 2)
-        .put(words::reason_ink(reason), reason)
+        .put(words::reason_ink(&reason), &reason)
         .to(column)
         .put(Ink::Plain, &lines.next().unwrap_or_default());
     page.push(line);
