@@ -7,7 +7,10 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{ComponentStatus, DegradedStatus, EarnedPhase, GateStatistics, GateStatus, HookStatus, Phase, Revision, Stage};
+use super::{
+    ComponentStatus, DegradedStatus, EarnedPhase, GateStatistics, GateStatus, HookStatus, Phase, Revision,
+    Stage,
+};
 
 /// What was released, how it went and how it ended. Written by the controller, kept for `spec.runHistoryLimit`.
 #[derive(CustomResource, Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]

@@ -1,5 +1,6 @@
 //! Rollouts in files.
 
+use std::collections::BTreeMap;
 use std::io::Read;
 use std::path::Path;
 
@@ -37,6 +38,13 @@ pub(super) fn rollout_of(path: &Path) -> Result<Rollout, CliError> {
     }
     let value = found.swap_remove(0);
     serde_json::from_value(value).map_err(|error| wrong(format!("the Rollout does not fit: {error}")))
+}
+
+/// The sizes of the Deployments, as far as the status tells.
+pub(super) fn replicas(rollout: &Rollout) -> BTreeMap<String, i32> {
+    let components = rollout.status.iter().flat_map(|status| &status.components);
+    let known = components.filter(|it| it.desired_replicas > 0);
+    known.map(|it| (it.name.clone(), it.desired_replicas)).collect()
 }
 
 /// A whole file as text; `-` is the standard input.

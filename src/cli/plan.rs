@@ -1,6 +1,5 @@
 //! `palier plan`: what would happen if a new version were released now.
 
-use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use serde::Serialize;
@@ -9,8 +8,9 @@ use crate::api::{Hook, HookPoint, OnFailure, Outcome, Rollout, RolloutSpec, Roll
 use crate::engine::outlook::{Assumed, GateOutlook, gates};
 use crate::sim::{Load, Model, Rehearsal, Told, rehearse};
 
+use super::manifest::{self, replicas};
 use super::view::render_plan;
-use super::{CliError, Cluster, ExitStatus, Format, Printer, format, manifest, rollout_name};
+use super::{CliError, Cluster, ExitStatus, Format, Printer, format, rollout_name};
 
 /// Pods of a workload whose size is not known.
 const REPLICAS: i32 = 4;
@@ -202,7 +202,11 @@ pub struct ModePlan {
 ///
 /// # Errors
 /// When the Rollout cannot be read, or no run of it could start.
-pub async fn plan(cluster: Option<&Cluster>, args: &PlanArgs, printer: &Printer) -> Result<ExitStatus, CliError> {
+pub async fn plan(
+    cluster: Option<&Cluster>,
+    args: &PlanArgs,
+    printer: &Printer,
+) -> Result<ExitStatus, CliError> {
     let rollout = match (&args.file, &args.rollout, cluster) {
         (Some(file), _, _) => manifest::rollout_of(file)?,
         (None, Some(name), Some(cluster)) => cluster.rollout(name).await?,
@@ -238,7 +242,11 @@ pub fn release_plan(rollout: &Rollout, args: &PlanArgs) -> Result<ReleasePlan, C
             limit: Span::millis(limit.saturating_add(3_600_000)),
         };
         let it = if assumed.is_none() { it.quick() } else { it };
-        let model = Model::new(&it.spec, load.clone(), jiff::Timestamp::from_second(1_767_225_600).unwrap_or_default());
+        let model = Model::new(
+            &it.spec,
+            load.clone(),
+            jiff::Timestamp::from_second(1_767_225_600).unwrap_or_default(),
+        );
         rehearse(&it, model, false)
     };
     let mut patient = spec.clone();
@@ -255,13 +263,6 @@ pub fn release_plan(rollout: &Rollout, args: &PlanArgs) -> Result<ReleasePlan, C
     Ok(told(rollout, args, assumed, &usual, early.as_ref()))
 }
 
-/// The sizes of the Deployments, as far as the status tells.
-pub(super) fn replicas(rollout: &Rollout) -> BTreeMap<String, i32> {
-    let components = rollout.status.iter().flat_map(|status| &status.components);
-    let known = components.filter(|it| it.desired_replicas > 0);
-    known.map(|it| (it.name.clone(), it.desired_replicas)).collect()
-}
-
 fn told(
     rollout: &Rollout,
     args: &PlanArgs,
@@ -276,7 +277,13 @@ fn told(
             names.push(name);
         }
     }
-    names.extend(spec.components.iter().map(|it| it.name.as_str()).filter(|it| !names.contains(it)).collect::<Vec<_>>());
+    names.extend(
+        spec.components
+            .iter()
+            .map(|it| it.name.as_str())
+            .filter(|it| !names.contains(it))
+            .collect::<Vec<_>>(),
+    );
     let is_held = usual.outcome.is_none();
     ReleasePlan {
         rollout: rollout.metadata.name.clone().unwrap_or_default(),
@@ -287,7 +294,10 @@ fn told(
         ends_after_earliest: early.filter(|it| it.outcome.is_some()).map(|it| it.until),
         extra_pods: usual.extra_pods_max,
         max_extra_pods: spec.max_extra_pods,
-        components: names.iter().filter_map(|it| component(rollout, args, it, assumed, (usual, early))).collect(),
+        components: names
+            .iter()
+            .filter_map(|it| component(rollout, args, it, assumed, (usual, early)))
+            .collect(),
         hooks: spec.hooks.iter().map(hook).collect(),
         rollback: rollback(spec),
         degraded_modes: modes(spec),
@@ -386,11 +396,25 @@ fn rollback(spec: &RolloutSpec) -> Vec<String> {
     for component in spec.components.iter().filter(|it| !it.depends_on.is_empty()) {
         says.push(format!("{} goes back with {}.", component.name, component.depends_on.join(" and ")));
     }
-    if spec.components.iter().flat_map(|it| &it.gates).chain(&spec.gates).any(|it| it.on_failure == Some(OnFailure::StepBack)) {
-        says.push(format!("A component steps back {} times at most; then it is taken back.", spec.max_step_backs));
+    if spec
+        .components
+        .iter()
+        .flat_map(|it| &it.gates)
+        .chain(&spec.gates)
+        .any(|it| it.on_failure == Some(OnFailure::StepBack))
+    {
+        says.push(format!(
+            "A component steps back {} times at most; then it is taken back.",
+            spec.max_step_backs
+        ));
     }
     let of = |point: HookPoint| {
-        spec.hooks.iter().filter(|it| it.at == point).map(|it| it.name.as_str()).collect::<Vec<_>>().join(", ")
+        spec.hooks
+            .iter()
+            .filter(|it| it.at == point)
+            .map(|it| it.name.as_str())
+            .collect::<Vec<_>>()
+            .join(", ")
     };
     for (point, what) in [
         (HookPoint::OnFullRollback, "After a full rollback"),
@@ -414,7 +438,10 @@ fn modes(spec: &RolloutSpec) -> Vec<ModePlan> {
     let mode = |it: &crate::api::DegradedMode| ModePlan {
         name: it.name.clone(),
         switches: it.switches.iter().map(words).collect(),
-        gates: all().filter(|gate| gate.degraded_mode.as_ref() == Some(&it.name)).map(|it| it.name.clone()).collect(),
+        gates: all()
+            .filter(|gate| gate.degraded_mode.as_ref() == Some(&it.name))
+            .map(|it| it.name.clone())
+            .collect(),
         recover_after: it.recover_after,
         deadline: it.deadline,
     };

@@ -101,7 +101,7 @@ pub async fn record(args: &RecordArgs, printer: &Printer) -> Result<ExitStatus, 
         }
     }
     let text = serde_json::to_string(&recording).map_err(|error| CliError::Format(error.to_string()))?;
-    if args.out == PathBuf::from("-") {
+    if args.out == "-" {
         printer.print(&format!("{text}\n"))?;
     } else {
         std::fs::write(&args.out, text)?;
@@ -114,7 +114,9 @@ fn moment(text: &str, now: Timestamp) -> Result<Timestamp, CliError> {
     if let Ok(span) = text.parse::<Span>() {
         return Ok(now.checked_sub(span.as_signed()).unwrap_or(Timestamp::UNIX_EPOCH));
     }
-    let wrong = || CliError::Usage(format!("{text:?} is neither a time (2026-03-01T14:00:00Z) nor how long ago (24h)"));
+    let wrong = || {
+        CliError::Usage(format!("{text:?} is neither a time (2026-03-01T14:00:00Z) nor how long ago (24h)"))
+    };
     text.parse().map_err(|_| wrong())
 }
 
@@ -203,9 +205,12 @@ fn revisions(rollout: &Rollout, args: &RecordArgs) -> Result<BTreeMap<String, Re
             status.and_then(pick).map(|it| it.replica_set.clone())
         };
         let stable = of_flags(&args.stable, name).or_else(|| known(|it| it.stable.as_ref()));
-        let canary = of_flags(&args.canary, name).or_else(|| known(|it| it.canary.as_ref())).unwrap_or_default();
+        let canary =
+            of_flags(&args.canary, name).or_else(|| known(|it| it.canary.as_ref())).unwrap_or_default();
         let Some(stable) = stable else {
-            let why = format!("the ReplicaSet of {name} is not known: give --stable {name}=REPLICASET, or the Rollout with its status");
+            let why = format!(
+                "the ReplicaSet of {name} is not known: give --stable {name}=REPLICASET, or the Rollout with its status"
+            );
             return Err(CliError::Usage(why));
         };
         let canary = if canary == stable { String::new() } else { canary };

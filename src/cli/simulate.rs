@@ -12,9 +12,9 @@ use crate::sim::recording::{Cast, FORM, Playback, Recording};
 use crate::sim::traffic::{Stretch, counts};
 use crate::sim::{Load, Model, Rehearsal, Told, rehearse};
 
-use super::plan::replicas;
+use super::manifest::{self, replicas};
 use super::view::{html_page, render_many, render_simulation};
-use super::{CliError, ExitStatus, Format, Printer, format, manifest};
+use super::{CliError, ExitStatus, Format, Printer, format};
 
 /// Arguments of `palier simulate`.
 #[derive(Debug, clap::Args)]
@@ -79,7 +79,11 @@ fn above_zero(text: &str) -> Result<f64, String> {
 
 fn share(text: &str) -> Result<f64, String> {
     let number: f64 = text.parse().map_err(|_| "not a number".to_owned())?;
-    if (0.0..1.0).contains(&number) { Ok(number) } else { Err("a share is from 0 to below 1, such as 0.01".to_owned()) }
+    if (0.0..1.0).contains(&number) {
+        Ok(number)
+    } else {
+        Err("a share is from 0 to below 1, such as 0.01".to_owned())
+    }
 }
 
 fn stretch(text: &str) -> Result<Stretch, String> {
@@ -173,8 +177,9 @@ pub struct Many {
     pub share: [f64; 3],
     /// The median time to the decision, a rollback or the end of the run, in seconds.
     pub decision_seconds_median: Option<f64>,
-    /// Bad requests that canaries served, on average.
-    pub canary_bad_mean: f64,
+    /// Bad requests that canaries served, on average; `None` for recorded ones.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub canary_bad_mean: Option<f64>,
     /// Who was rolled back, of recorded pods: pod and moment.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub alarms: Vec<String>,
@@ -299,7 +304,7 @@ impl Tally {
             rollout: name.to_owned(),
             share: [hits / runs, low, high],
             decision_seconds_median: self.decisions.get(self.decisions.len() / 2).copied(),
-            canary_bad_mean: self.bad / runs,
+            canary_bad_mean: Some(self.bad / runs),
             ..self.many
         }
     }
@@ -319,12 +324,17 @@ fn recorded(path: &std::path::Path) -> Result<Recording, CliError> {
 
 /// The recorded run, judged again.
 fn replayed(rehearsal: &Rehearsal, recording: &Recording) -> Result<Told, CliError> {
-    let Some(began) = recording.began.filter(|_| recording.components.values().any(|it| !it.canary.is_empty()))
+    let Some(began) =
+        recording.began.filter(|_| recording.components.values().any(|it| !it.canary.is_empty()))
     else {
-        let why = "no run is in the recording: it was made without the Rollout's status; --aa judges stable's pods".to_owned();
+        let why =
+            "no run is in the recording: it was made without the Rollout's status; --aa judges stable's pods"
+                .to_owned();
         return Err(CliError::NothingToDo { why });
     };
-    let lag = recording.lag_millis.map_or(rehearsal.pod_lag, |lag| Span::millis((lag - 3_000).max(0)));
+    // A gateway accepts a route, and then acts by it.
+    let of_gateway = rehearsal.gateway_lag.as_millis() * 2;
+    let lag = recording.lag_millis.map_or(rehearsal.pod_lag, |lag| Span::millis((lag - of_gateway).max(0)));
     let it = Rehearsal { pod_lag: lag, ..rehearsal.clone() };
     Ok(rehearse(&it, Playback::new(recording, Cast::AsRecorded, began), true))
 }
@@ -333,7 +343,8 @@ fn replayed(rehearsal: &Rehearsal, recording: &Recording) -> Result<Told, CliErr
 fn aa(name: &str, rehearsal: &Rehearsal, recording: &Recording) -> Result<Many, CliError> {
     let whole = recording.to.duration_since(recording.from);
     let history = (whole / 2).min(jiff::SignedDuration::from_hours(6));
-    let length = Rehearsal::planned(&rehearsal.spec).as_signed().saturating_add(jiff::SignedDuration::from_mins(2));
+    let length =
+        Rehearsal::planned(&rehearsal.spec).as_signed().saturating_add(jiff::SignedDuration::from_mins(2));
     let mut tally = Tally::default();
     let mut alarms = Vec::new();
     for component in &rehearsal.spec.components {
@@ -362,7 +373,7 @@ fn aa(name: &str, rehearsal: &Rehearsal, recording: &Recording) -> Result<Many, 
         let why = "the recording holds no series of stable's pods".to_owned();
         return Err(CliError::NothingToDo { why });
     }
-    Ok(Many { alarms, ..tally.counted(name) })
+    Ok(Many { alarms, canary_bad_mean: None, ..tally.counted(name) })
 }
 
 /// The rehearsal of one component alone, with the gates that count: the others say nothing of one pod.

@@ -69,6 +69,9 @@ pub struct Recorded {
     pub lines: Vec<RecordedLine>,
 }
 
+/// One bucket of a native histogram: lower, upper, count.
+pub type RecordedBucket = (f64, f64, f64);
+
 /// One series.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -84,7 +87,7 @@ pub struct RecordedLine {
     pub points: Vec<(i64, f64)>,
     /// Milliseconds since 1970 and the buckets of a native histogram: lower, upper, count.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub histograms: Vec<(i64, Vec<(f64, f64, f64)>)>,
+    pub histograms: Vec<(i64, Vec<RecordedBucket>)>,
 }
 
 impl RecordedLine {
@@ -92,7 +95,10 @@ impl RecordedLine {
     #[must_use]
     pub fn of(line: &Line) -> Self {
         let mut kept = RecordedLine { pod: line.pod.clone(), ..RecordedLine::default() };
-        kept.le = line.upper.map(|it| if it.is_infinite() { "+Inf".to_owned() } else { it.to_string() }).unwrap_or_default();
+        kept.le = line
+            .upper
+            .map(|it| if it.is_infinite() { "+Inf".to_owned() } else { it.to_string() })
+            .unwrap_or_default();
         for (at, reading) in &line.points {
             match reading {
                 Reading::Number(number) if number.is_finite() => {
@@ -177,9 +183,8 @@ impl<'r> Playback<'r> {
     }
 
     fn recorded(&self, asked: &Measurement, index: usize) -> Option<&'r Recorded> {
-        let is_it = |it: &&Recorded| {
-            it.component == asked.component && it.gate == asked.gate && it.index == index
-        };
+        let is_it =
+            |it: &&Recorded| it.component == asked.component && it.gate == asked.gate && it.index == index;
         self.recording.series.iter().find(is_it)
     }
 

@@ -199,7 +199,8 @@ impl Notes {
 
     fn take(&mut self, cluster: &Cluster, plan: &Plan) {
         let now = self.since(cluster.now);
-        let is_ours = |set: &&super::deployments::ReplicaSet| set.is_labelled && set.image == super::stage::CANARY;
+        let is_ours =
+            |set: &&super::deployments::ReplicaSet| set.is_labelled && set.image == super::stage::CANARY;
         let extra: i32 = cluster.sets.values().filter(is_ours).map(|set| set.replicas).sum();
         self.extra_pods_max = self.extra_pods_max.max(extra);
         for component in &plan.status.components {

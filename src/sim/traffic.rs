@@ -76,6 +76,9 @@ pub struct Split {
     pub weight: f64,
 }
 
+/// What a metric server saw of one pod at one moment: when, bad, total, buckets.
+type Sampled = (Timestamp, f64, f64, Vec<f64>);
+
 /// The counters of one pod.
 #[derive(Clone, Debug, Default)]
 struct Track {
@@ -83,8 +86,7 @@ struct Track {
     total: f64,
     /// Counts up to each bound of the histogram, cumulative over time.
     buckets: Vec<f64>,
-    /// Samples: when, bad, total, buckets.
-    samples: Vec<(Timestamp, f64, f64, Vec<f64>)>,
+    samples: Vec<Sampled>,
 }
 
 /// The requests of one component.
@@ -163,9 +165,7 @@ impl Model {
         let gate = self.gates.get(&(asked.component.clone(), asked.gate.clone()));
         let worse = self.load.worse.get(&asked.gate).copied().filter(|_| self.is_worse(now)).unwrap_or(1.0);
         match gate.and_then(|gate| gate.threshold) {
-            Some(Threshold { min: Some(min), max: Some(max), .. }) => {
-                min + (max - min) * (0.5 * worse)
-            }
+            Some(Threshold { min: Some(min), max: Some(max), .. }) => min + (max - min) * (0.5 * worse),
             Some(Threshold { max: Some(max), .. }) if max > 0.0 => max * 0.5 * worse,
             Some(Threshold { max: Some(max), .. }) => max - 1.0 + (worse - 1.0) * 2.0,
             Some(Threshold { min: Some(min), .. }) if min > 0.0 => min * 2.0 / worse,
@@ -330,10 +330,8 @@ impl Flow {
                 (at.duration_since(found.0) <= fresh).then_some((*at, found))
             };
             let found: Vec<_> = moments.iter().filter_map(sample).collect();
-            let line = |upper: Option<f64>, value: &dyn Fn(&(Timestamp, f64, f64, Vec<f64>)) -> Option<f64>| {
-                let point = |(at, it): &(Timestamp, &(Timestamp, f64, f64, Vec<f64>))| {
-                    Some((*at, Reading::Number(value(it)?)))
-                };
+            let line = |upper: Option<f64>, value: &dyn Fn(&Sampled) -> Option<f64>| {
+                let point = |(at, it): &(Timestamp, &Sampled)| Some((*at, Reading::Number(value(it)?)));
                 Line { pod: pod.clone(), upper, points: found.iter().filter_map(point).collect() }
             };
             match (what, &self.latency) {

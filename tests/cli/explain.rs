@@ -56,8 +56,7 @@ fn what_is_said_of_evidence_is_what_was_stored_and_what_will_come() {
 fn only_actions_that_would_be_obeyed_are_named() {
     for name in ROLLOUTS {
         let known = explained(name);
-        let verbs: Vec<&str> =
-            known.actions.iter().filter_map(|it| it.command.split(' ').nth(1)).collect();
+        let verbs: Vec<&str> = known.actions.iter().filter_map(|it| it.command.split(' ').nth(1)).collect();
         let wanted: &[ActionKind] = match known.state {
             RolloutState::Baking | RolloutState::Held | RolloutState::Progressing => {
                 &[ActionKind::Promote, ActionKind::Pause, ActionKind::Abort]

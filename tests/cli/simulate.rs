@@ -77,9 +77,8 @@ impl Metrics for Tape<'_> {
         let reply = self.model.answer(asked, now);
         let Reply::Now(Answer::Series(answers)) = &reply else { return reply };
         for (index, lines) in answers.iter().enumerate() {
-            let is_it = |it: &Recorded| {
-                it.component == asked.component && it.gate == asked.gate && it.index == index
-            };
+            let is_it =
+                |it: &Recorded| it.component == asked.component && it.gate == asked.gate && it.index == index;
             if !self.recording.series.iter().any(is_it) {
                 let (component, gate) = (asked.component.clone(), asked.gate.clone());
                 let fresh = Recorded { component, gate, index, ..Recorded::default() };
@@ -141,7 +140,17 @@ fn the_same_seed_tells_the_same_story_and_another_one_another() {
 #[test]
 fn a_regression_is_taken_back_and_the_page_needs_nothing_else() {
     let page = std::env::temp_dir().join(format!("palier-page-{}.html", std::process::id()));
-    let output = palier(&["simulate", "-f", &shop(), "--regression", "5", "--onset", "1m", "--html", &page.display().to_string()]);
+    let output = palier(&[
+        "simulate",
+        "-f",
+        &shop(),
+        "--regression",
+        "5",
+        "--onset",
+        "1m",
+        "--html",
+        &page.display().to_string(),
+    ]);
     let html = std::fs::read_to_string(&page).unwrap();
     std::fs::remove_file(&page).unwrap();
     assert_eq!(output.status.code(), Some(1), "{}", text(&output.stderr));
@@ -188,7 +197,8 @@ fn pods(is_odd: bool) -> PathBuf {
             points.0.push((at, counted.0));
             points.1.push((at, counted.1));
         }
-        let line = |points| RecordedLine { pod: pod_name("shop-api-5d", pod), points, ..RecordedLine::default() };
+        let line =
+            |points| RecordedLine { pod: pod_name("shop-api-5d", pod), points, ..RecordedLine::default() };
         bad.push(line(points.0));
         total.push(line(points.1));
     }
@@ -205,7 +215,10 @@ fn pods(is_odd: bool) -> PathBuf {
         from: start(),
         to: start() + SignedDuration::from_hours(7),
         step_millis: 15_000,
-        components: BTreeMap::from([("api".into(), Revisions { stable: "shop-api-5d".into(), canary: String::new() })]),
+        components: BTreeMap::from([(
+            "api".into(),
+            Revisions { stable: "shop-api-5d".into(), canary: String::new() },
+        )]),
         series: series.collect(),
         ..Recording::default()
     };
@@ -218,13 +231,24 @@ fn pods(is_odd: bool) -> PathBuf {
 fn each_stable_pod_plays_the_canary_and_only_an_odd_one_is_taken_back() {
     for is_odd in [false, true] {
         let file = pods(is_odd);
-        let output = palier(&["simulate", "-f", &shop(), "--replay", &file.display().to_string(), "--aa", "-o", "json"]);
+        let output = palier(&[
+            "simulate",
+            "-f",
+            &shop(),
+            "--replay",
+            &file.display().to_string(),
+            "--aa",
+            "-o",
+            "json",
+        ]);
         std::fs::remove_file(&file).unwrap();
         let json: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap_or_default();
         assert!(json["runs"].as_u64().unwrap_or(0) >= 8, "{json} {}", text(&output.stderr));
-        let alarms: Vec<&str> = json["alarms"].as_array().into_iter().flatten().filter_map(|it| it.as_str()).collect();
+        let alarms: Vec<&str> =
+            json["alarms"].as_array().into_iter().flatten().filter_map(|it| it.as_str()).collect();
         let odd = pod_name("shop-api-5d", 2);
         assert!(alarms.iter().all(|it| it.starts_with(&odd)), "{alarms:?}");
+        assert_eq!(alarms.is_empty(), !is_odd, "{json}");
     }
 }
 
@@ -261,7 +285,10 @@ fn too_little_traffic_is_foretold() {
 
 #[test]
 fn files_that_hold_no_rollout_are_named() {
-    for (file, said) in [("/nonexistent.yaml", "cannot use the file"), (&path("golden", "fresh-80.txt").display().to_string(), "cannot use")] {
+    for (file, said) in [
+        ("/nonexistent.yaml", "cannot use the file"),
+        (&path("golden", "fresh-80.txt").display().to_string(), "cannot use"),
+    ] {
         let output = palier(&["plan", "-f", file]);
         assert_eq!(output.status.code(), Some(2));
         assert!(text(&output.stderr).contains(said), "{}", text(&output.stderr));

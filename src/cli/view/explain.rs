@@ -154,9 +154,13 @@ fn why(rollout: &Rollout, status: &RolloutStatus) -> Vec<String> {
     }
     let mut said = vec![match status.state {
         RolloutState::Baking => {
-            "Every gate has to be satisfied for the time of the phase before more traffic is given.".to_owned()
+            "Every gate has to be satisfied for the time of the phase before more traffic is given."
+                .to_owned()
         }
-        RolloutState::Held => "It stays where it is: it gives the canary no more traffic, and can go back at any moment.".to_owned(),
+        RolloutState::Held => {
+            "It stays where it is: it gives the canary no more traffic, and can go back at any moment."
+                .to_owned()
+        }
         _ => String::new(),
     }];
     said.push(sentence(&status.message));
@@ -352,8 +356,13 @@ fn actions(name: &str, status: &RolloutStatus) -> Vec<Possible> {
     };
     let run = status.run.as_ref().filter(|run| run.ended_at.is_none());
     let Some(run) = run else {
-        let is_back = status.components.iter().any(|it| it.stage == Stage::RolledBack && it.rejected.is_some());
-        return if is_back { vec![possible("retry", "try the rejected version again in a new run")] } else { Vec::new() };
+        let is_back =
+            status.components.iter().any(|it| it.stage == Stage::RolledBack && it.rejected.is_some());
+        return if is_back {
+            vec![possible("retry", "try the rejected version again in a new run")]
+        } else {
+            Vec::new()
+        };
     };
     if run.intent != RunIntent::Release {
         return Vec::new();

@@ -19,7 +19,10 @@ const LINES: usize = 4;
 pub fn render_explanation(known: &Explanation, now: Timestamp, width: usize, style: Style) -> String {
     let mut page = Page::new(width.clamp(WIDTH_MIN, WIDTH_MAX), style);
     let (word, ink) = words::state(known.state);
-    let since = known.since.map(|at| format!("for {}", time::span(time::seconds_between(at, now)))).unwrap_or_default();
+    let since = known
+        .since
+        .map(|at| format!("for {}", time::span(time::seconds_between(at, now))))
+        .unwrap_or_default();
     let title = page
         .line()
         .put(Ink::Strong, &text::clean(&known.rollout))

@@ -6,9 +6,9 @@ use std::fmt::Write as _;
 use crate::api::{RolloutSpec, Span};
 use crate::sim::Told;
 
+use super::ink::Ink;
 use super::plan::after;
 use super::{text, time, words};
-use super::ink::Ink;
 
 /// Size of a plot's inside, in pixels.
 const WIDE: f64 = 840.0;
@@ -56,14 +56,20 @@ pub fn html_page(name: &str, spec: &RolloutSpec, told: &Told) -> String {
             .flat_map(|point| point.gates.iter().map(|gate| &gate.0))
             .collect();
         for gate in gates {
-            let _ = writeln!(page, "<h2>{}: evidence of harm by the gate {} (ln E)</h2>", escaped(component), escaped(gate));
+            let _ = writeln!(
+                page,
+                "<h2>{}: evidence of harm by the gate {} (ln E)</h2>",
+                escaped(component),
+                escaped(gate)
+            );
             evidence_plot(&mut page, told, (component, gate), end);
         }
     }
     page.push_str("<h2>Decisions</h2>\n<table>\n");
     for (at, it) in &told.happened {
         let reason = it.reason.as_str();
-        let component = if it.component.is_empty() { String::new() } else { format!("{}: ", escaped(&it.component)) };
+        let component =
+            if it.component.is_empty() { String::new() } else { format!("{}: ", escaped(&it.component)) };
         let _ = writeln!(
             page,
             "<tr><td class=\"dim\">{}</td><td class=\"{}\">{reason}</td><td>{component}{}</td></tr>",
@@ -97,7 +103,9 @@ fn x_of(at: Span, end: f64) -> f64 {
 fn open(page: &mut String, told: &Told, component: &str, end: f64) {
     let (wide, high) = (LEFT + WIDE + 10.0, HIGH + 34.0);
     let _ = write!(page, "<svg viewBox=\"0 0 {wide} {high}\" width=\"{wide}\" role=\"img\">");
-    for (at, it) in told.happened.iter().filter(|(_, it)| it.component.is_empty() || it.component == component) {
+    for (at, it) in
+        told.happened.iter().filter(|(_, it)| it.component.is_empty() || it.component == component)
+    {
         let x = x_of(*at, end);
         let _ = write!(
             page,
@@ -112,12 +120,19 @@ fn open(page: &mut String, told: &Told, component: &str, end: f64) {
     for quarter in 0..=4 {
         let at = Span::millis((end * f64::from(quarter) / 4.0) as i64);
         let anchor = if quarter == 4 { "end" } else { "middle" };
-        let _ = write!(page, "<text x=\"{:.1}\" y=\"{}\" text-anchor=\"{anchor}\">{}</text>", x_of(at, end), base + 16.0, after(at));
+        let _ = write!(
+            page,
+            "<text x=\"{:.1}\" y=\"{}\" text-anchor=\"{anchor}\">{}</text>",
+            x_of(at, end),
+            base + 16.0,
+            after(at)
+        );
     }
 }
 
 fn label(page: &mut String, y: f64, words: &str) {
-    let _ = write!(page, "<text x=\"{}\" y=\"{:.1}\" text-anchor=\"end\">{words}</text>", LEFT - 6.0, y + 4.0);
+    let _ =
+        write!(page, "<text x=\"{}\" y=\"{:.1}\" text-anchor=\"end\">{words}</text>", LEFT - 6.0, y + 4.0);
 }
 
 fn share_plot(page: &mut String, told: &Told, component: &str, end: f64) {
@@ -152,12 +167,16 @@ fn evidence_plot(page: &mut String, told: &Told, (component, gate): (&str, &str)
     let limit = shown.last().map_or(0.0, |it| it.2);
     let top = shown.iter().map(|it| it.1).fold(limit, f64::max).min(limit * 3.0) * 1.1;
     let bottom = shown.iter().map(|it| it.1).fold(0.0, f64::min).max(-limit) * 1.1;
-    let y_of = |value: f64| HIGH + 10.0 - HIGH * (value.clamp(bottom, top) - bottom) / (top - bottom).max(1e-9);
+    let y_of =
+        |value: f64| HIGH + 10.0 - HIGH * (value.clamp(bottom, top) - bottom) / (top - bottom).max(1e-9);
     open(page, told, component, end);
     let step = shown.len().div_ceil(POINTS_MAX).max(1);
     let mut path = String::new();
-    for (index, (at, value, _)) in shown.iter().enumerate().filter(|(index, _)| index % step == 0 || index + 1 == shown.len()) {
-        let _ = write!(path, "{}{:.1} {:.1}", if index == 0 { 'M' } else { 'L' }, x_of(*at, end), y_of(*value));
+    for (index, (at, value, _)) in
+        shown.iter().enumerate().filter(|(index, _)| index % step == 0 || index + 1 == shown.len())
+    {
+        let _ =
+            write!(path, "{}{:.1} {:.1}", if index == 0 { 'M' } else { 'L' }, x_of(*at, end), y_of(*value));
     }
     let _ = write!(page, "<path class=\"curve\" d=\"{path}\"/>");
     let _ = write!(page, "<path class=\"limit\" d=\"M{LEFT} {0:.1}H{1}\"/>", y_of(limit), LEFT + WIDE);

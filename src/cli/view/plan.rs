@@ -47,15 +47,26 @@ fn title(page: &mut Page, plan: &ReleasePlan) {
     let (ink, said) = match plan.outcome {
         Some(Outcome::Completed) => {
             let early = plan.ends_after_earliest.filter(|it| *it < plan.ends_after);
-            let early = early.map(|it| format!(", after {} at the earliest", time::span(it.as_millis() / 1_000)));
+            let early =
+                early.map(|it| format!(", after {} at the earliest", time::span(it.as_millis() / 1_000)));
             (Ink::Good, format!("It serves everyone after {long}{}.", early.unwrap_or_default()))
         }
-        Some(_) => (Ink::Bad, format!("It would be taken back after {long}, healthy as it is: the limits do not fit this traffic.")),
+        Some(_) => (
+            Ink::Bad,
+            format!(
+                "It would be taken back after {long}, healthy as it is: the limits do not fit this traffic."
+            ),
+        ),
         None => (Ink::Warn, format!("It would not end by itself: {}.", plan.message)),
     };
     page.paragraph(0, ink, &said, 3);
     let max = plan.max_extra_pods.map(|max| format!(" of {max} allowed")).unwrap_or_default();
-    page.paragraph(0, Ink::Plain, &format!("Up to {}{max} canary pods run beside stable's.", plan.extra_pods), 2);
+    page.paragraph(
+        0,
+        Ink::Plain,
+        &format!("Up to {}{max} canary pods run beside stable's.", plan.extra_pods),
+        2,
+    );
     if !plan.traffic_is_known {
         let said = "Gates are taken to pass in time. --rps and --error-rate say what your traffic can show, and when.";
         page.paragraph(0, Ink::Dim, said, 2);
@@ -63,10 +74,10 @@ fn title(page: &mut Page, plan: &ReleasePlan) {
 }
 
 fn draw_component(page: &mut Page, plan: &ReleasePlan, component: &ComponentPlan, spec: &RolloutSpec) {
-    let line = page.line().put(Ink::Strong, &text::clean(&component.name)).put(
-        Ink::Dim,
-        &format!("  {} pods", component.replicas),
-    );
+    let line = page
+        .line()
+        .put(Ink::Strong, &text::clean(&component.name))
+        .put(Ink::Dim, &format!("  {} pods", component.replicas));
     let line = match component.depends_on.is_empty() {
         true => line,
         false => line.put(Ink::Dim, &format!(", after {}", text::clean(&component.depends_on.join(", ")))),
@@ -81,7 +92,11 @@ fn draw_component(page: &mut Page, plan: &ReleasePlan, component: &ComponentPlan
             .to(2)
             .put(Ink::Plain, &text::cut(&text::clean(&phase.name), 20))
             .put_right(widest + 9, Ink::Plain, &format!("{} %", phase.traffic))
-            .put_right(widest + 20, Ink::Plain, &format!("{} pod{}", phase.canary_pods, if phase.canary_pods == 1 { "" } else { "s" }))
+            .put_right(
+                widest + 20,
+                Ink::Plain,
+                &format!("{} pod{}", phase.canary_pods, if phase.canary_pods == 1 { "" } else { "s" }),
+            )
             .put_right(widest + 31, Ink::Plain, &after(phase.from))
             .put(Ink::Dim, " to ")
             .put(if phase.to.is_some() { Ink::Plain } else { Ink::Warn }, &to);
@@ -95,7 +110,8 @@ fn draw_component(page: &mut Page, plan: &ReleasePlan, component: &ComponentPlan
         page.paragraph(2, Ink::Warn, "would not begin", 1);
     }
     let before = plan.components.iter().take_while(|it| it.name != component.name);
-    let same = before.filter(|it| it.gates == component.gates && !it.gates.is_empty()).map(|it| &it.name).next();
+    let same =
+        before.filter(|it| it.gates == component.gates && !it.gates.is_empty()).map(|it| &it.name).next();
     if let Some(same) = same {
         page.paragraph(2, Ink::Dim, &format!("gates as for {same}"), 1);
         return;
@@ -114,7 +130,10 @@ fn draw_gate(page: &mut Page, gate: &GatePlan, spec: &RolloutSpec, plan: &Releas
         .put(Ink::Plain, &format!("  {}", gate.limits))
         .put(Ink::Dim, &format!("  every {}, {}", gate.interval, asks(gate.on_failure)));
     page.push(line);
-    let mut says = vec![format!("It can trip {} after the first weight at the earliest.", time::span(gate.first_trip.as_millis() / 1_000))];
+    let mut says = vec![format!(
+        "It can trip {} after the first weight at the earliest.",
+        time::span(gate.first_trip.as_millis() / 1_000)
+    )];
     says.push(match (gate.is_test, gate.false_alarm) {
         (true, Some(chance)) => format!(
             "It takes back a healthy release in at most {} of 100 runs, however often it looks{}.",
@@ -133,7 +152,12 @@ fn draw_gate(page: &mut Page, gate: &GatePlan, spec: &RolloutSpec, plan: &Releas
         page.paragraph(4, Ink::Plain, &found(finds), 3);
     }
     if gate.is_test && gate.finds.is_empty() && plan.traffic_is_known {
-        page.paragraph(4, Ink::Dim, "What it can find depends on the distribution of latency: palier simulate plays it.", 2);
+        page.paragraph(
+            4,
+            Ink::Dim,
+            "What it can find depends on the distribution of latency: palier simulate plays it.",
+            2,
+        );
     }
 }
 
@@ -147,9 +171,15 @@ fn found(it: &Finds) -> String {
             roughly(seconds)
         ),
         (Some(ratio), None) => {
-            format!("{}: {requests} canary requests show a share of {ratio:.1} times stable's in four of five cases.", it.phase)
+            format!(
+                "{}: {requests} canary requests show a share of {ratio:.1} times stable's in four of five cases.",
+                it.phase
+            )
         }
-        (None, _) => format!("{}: {requests} canary requests; nothing of stable's to compare them with, or too few.", it.phase),
+        (None, _) => format!(
+            "{}: {requests} canary requests; nothing of stable's to compare them with, or too few.",
+            it.phase
+        ),
     }
 }
 
@@ -189,7 +219,8 @@ fn hooks(page: &mut Page, plan: &ReleasePlan, points: &[HookPoint], title: &str)
             HookPoint::AfterPhase => ", after each phase",
             _ => "",
         };
-        let said = format!("hook {}: a Job of CronJob {}{place}{only}, up to {}", hook.name, hook.job, hook.timeout);
+        let said =
+            format!("hook {}: a Job of CronJob {}{place}{only}, up to {}", hook.name, hook.job, hook.timeout);
         page.paragraph(2, Ink::Plain, &said, 2);
     }
 }

@@ -28,7 +28,11 @@ pub fn render_simulation(name: &str, told: &Told, has_numbers: bool, width: usiz
         .put(Ink::Plain, "  ")
         .put(ink, "● ")
         .put(ink, word)
-        .put_right(page.width, Ink::Dim, &format!("simulated, {}", time::span(told.until.as_millis() / 1_000)));
+        .put_right(
+            page.width,
+            Ink::Dim,
+            &format!("simulated, {}", time::span(told.until.as_millis() / 1_000)),
+        );
     page.push(line);
     page.paragraph(0, Ink::Plain, &told.status.message, 4);
     if told.served.1 > 0.0 {
@@ -87,11 +91,19 @@ fn draw_curves(page: &mut Page, told: &Told) {
     for name in names {
         let of = |at: i64| told.samples.iter().rev().find(|(time, _)| time.as_millis() <= at)?.1.get(name);
         let moments: Vec<i64> = (0..columns)
-            .map(|column| told.until.as_millis() * i64::try_from(column + 1).unwrap_or(0) / i64::try_from(columns).unwrap_or(1))
+            .map(|column| {
+                told.until.as_millis() * i64::try_from(column + 1).unwrap_or(0)
+                    / i64::try_from(columns).unwrap_or(1)
+            })
             .collect();
         let weights = moments.iter().map(|at| of(*at).map_or(0.0, |it| f64::from(it.weight) / 100.0));
         draw_curve(page, name, "traffic", &weights.collect::<Vec<_>>(), "", false);
-        let mut gates: Vec<&String> = told.samples.iter().filter_map(|(_, it)| it.get(name)).flat_map(|it| it.gates.iter().map(|gate| &gate.0)).collect();
+        let mut gates: Vec<&String> = told
+            .samples
+            .iter()
+            .filter_map(|(_, it)| it.get(name))
+            .flat_map(|it| it.gates.iter().map(|gate| &gate.0))
+            .collect();
         gates.sort();
         gates.dedup();
         for gate in gates {
@@ -100,9 +112,14 @@ fn draw_curves(page: &mut Page, told: &Told) {
                 shown.map_or(0.0, |it| (it.1 / it.2).clamp(0.0, 1.0))
             };
             let shares: Vec<f64> = moments.iter().map(share).collect();
-            let most = told.samples.iter().filter_map(|(_, it)| it.get(name)?.gates.iter().find(|it| it.0 == *gate));
+            let most =
+                told.samples.iter().filter_map(|(_, it)| it.get(name)?.gates.iter().find(|it| it.0 == *gate));
             let most = most.map(|it| it.1).fold(f64::NEG_INFINITY, f64::max);
-            let limit = told.samples.iter().rev().find_map(|(_, it)| it.get(name)?.gates.iter().find(|it| it.0 == *gate).map(|it| it.2));
+            let limit = told
+                .samples
+                .iter()
+                .rev()
+                .find_map(|(_, it)| it.get(name)?.gates.iter().find(|it| it.0 == *gate).map(|it| it.2));
             let said = format!(" at most {most:.2} of {:.2}", limit.unwrap_or(0.0));
             draw_curve(page, name, gate, &shares, &said, true);
         }
@@ -140,13 +157,28 @@ pub fn render_many(known: &Many, width: usize, style: Style) -> String {
     let percent = |share: f64| format!("{:.1} %", share * 100.0);
     let [share, low, high] = known.share;
     let rows = [
-        ("rolled back", format!("{} of {}, {} ({} to {} with 95 %)", known.rolled_back, known.runs, percent(share), percent(low), percent(high))),
+        (
+            "rolled back",
+            format!(
+                "{} of {}, {} ({} to {} with 95 %)",
+                known.rolled_back,
+                known.runs,
+                percent(share),
+                percent(low),
+                percent(high)
+            ),
+        ),
         (words::outcome(Some(Outcome::Completed)).0, format!("{} of {}", known.completed, known.runs)),
         ("held", format!("{} of {}: neither harm nor safety was shown", known.held, known.runs)),
-        ("decision", known.decision_seconds_median.map_or("none".to_owned(), |it| format!("after {} in the median", time::span(it as i64)))),
-        ("bad requests", format!("{:.1} served by the canary in a run, on average", known.canary_bad_mean)),
+        (
+            "decision",
+            known
+                .decision_seconds_median
+                .map_or("none".to_owned(), |it| format!("after {} in the median", time::span(it as i64))),
+        ),
     ];
-    for (label, said) in rows {
+    let bad = known.canary_bad_mean.map(|it| format!("{it:.1} served by the canary in a run, on average"));
+    for (label, said) in rows.into_iter().chain(bad.map(|said| ("bad requests", said))) {
         let line = page.line().to(2).put(Ink::Dim, &label.to_lowercase()).to(16).put(Ink::Plain, &said);
         page.push(line);
     }

@@ -123,11 +123,7 @@ fn ahead(begun: &Trial, settings: &Settings, next: Block, limit: f64) -> Ahead {
 }
 
 /// The time in which requests were counted: from each moment at which a phase was reached to the one at which it was left.
-fn counted_seconds(
-    component: &ComponentStatus,
-    timeline: &[TimelineEntry],
-    until: Timestamp,
-) -> Option<f64> {
+fn counted_seconds(component: &ComponentStatus, timeline: &[TimelineEntry], until: Timestamp) -> Option<f64> {
     let reached = Reason::PhaseReached.as_str();
     let left = [Reason::PhaseEarned, Reason::SteppedBack].map(Reason::as_str);
     let (mut since, mut seconds) = (None, 0.0);
@@ -141,7 +137,8 @@ fn counted_seconds(
             seconds += past(from, entry.at);
         }
     }
-    let open = since.or_else(|| component.bake.as_ref().filter(|_| seconds == 0.0).map(|bake| bake.started_at));
+    let open =
+        since.or_else(|| component.bake.as_ref().filter(|_| seconds == 0.0).map(|bake| bake.started_at));
     let seconds = seconds + open.map_or(0.0, |from| past(from, until));
     (seconds > 0.0).then_some(seconds)
 }
