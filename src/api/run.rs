@@ -7,7 +7,10 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{ComponentStatus, DegradedStatus, EarnedPhase, GateStatus, HookStatus, Phase, Revision, Stage};
+use super::{
+    ComponentStatus, DegradedStatus, EarnedPhase, GateStatistics, GateStatus, HookStatus, Phase, Revision,
+    Stage,
+};
 
 /// What was released, how it went and how it ended. Written by the controller, kept for `spec.runHistoryLimit`.
 #[derive(CustomResource, Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
@@ -121,6 +124,10 @@ pub struct ComponentRecord {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 40))]
     pub gates: Vec<GateStatus>,
+    /// What its gates that count requests counted and showed in the run.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 40))]
+    pub statistics: Vec<GateStatistics>,
 }
 
 impl ComponentRecord {
@@ -135,6 +142,7 @@ impl ComponentRecord {
             step_backs: component.step_backs,
             failure: component.failure.clone(),
             gates: component.gates.clone(),
+            statistics: component.statistics.iter().map(GateStatistics::for_people).collect(),
         }
     }
 }

@@ -121,6 +121,14 @@ pub enum CliError {
         /// What happened.
         why: String,
     },
+    /// A file that cannot be used.
+    #[error("cannot use the file {path:?}: {why}")]
+    File {
+        /// Its path.
+        path: String,
+        /// What is wrong with it.
+        why: String,
+    },
     /// A command line that clap cannot judge.
     #[error("{0}")]
     Usage(String),

@@ -7,15 +7,20 @@ mod completion;
 pub mod crds;
 mod error;
 mod exit;
+mod explain;
 mod follow;
 mod format;
 mod history;
 pub mod lint;
 mod live;
 mod logging;
+mod manifest;
+pub mod plan;
 mod printer;
+pub mod record;
 mod run;
 mod signals;
+pub mod simulate;
 mod status;
 mod version;
 pub mod view;
@@ -29,11 +34,15 @@ pub use actions::{ActionArgs, PromoteArgs, act};
 pub use cluster::{Cluster, Target};
 pub use error::{Asked, CliError, explain};
 pub use exit::ExitStatus;
+pub use explain::ExplainArgs;
 pub use follow::{Goal, verdict};
 pub use format::Format;
 pub use history::{HistoryArgs, history};
+pub use plan::PlanArgs;
 pub use printer::{Captured, Colour, Printer};
+pub use record::RecordArgs;
 pub use run::RunArgs;
+pub use simulate::SimulateArgs;
 pub use status::{StatusArgs, status};
 
 use crate::api::ActionKind;
@@ -70,6 +79,14 @@ struct Global {
 enum Command {
     /// Show where a Rollout is, live with -w
     Status(StatusArgs),
+    /// Say why a Rollout is where it is, and what would change that
+    Explain(ExplainArgs),
+    /// Say what would happen if a new version were released now
+    Plan(PlanArgs),
+    /// Play a release on a virtual clock, with synthetic or recorded metrics
+    Simulate(Box<SimulateArgs>),
+    /// Save the metrics of a Rollout's gates, for simulate --replay
+    Record(RecordArgs),
     /// Go back to the stable version
     Abort(ActionArgs),
     /// End the present bake now as if it had been earned
@@ -168,6 +185,11 @@ async fn dispatch(cli: Cli, printer: &Printer) -> Result<ExitStatus, CliError> {
     let connect = || Cluster::connect(&target);
     match cli.command {
         Command::Status(args) => status(&connect().await?, &args, printer).await,
+        Command::Explain(args) => explain::explain(&connect().await?, &args, printer).await,
+        Command::Plan(args) if args.file.is_some() => plan::plan(None, &args, printer).await,
+        Command::Plan(args) => plan::plan(Some(&connect().await?), &args, printer).await,
+        Command::Simulate(args) => simulate::simulate(&args, printer),
+        Command::Record(args) => record::record(&args, printer).await,
         Command::Abort(args) => act(&connect().await?, ActionKind::Abort, &args, false, printer).await,
         Command::Pause(args) => act(&connect().await?, ActionKind::Pause, &args, false, printer).await,
         Command::Resume(args) => act(&connect().await?, ActionKind::Resume, &args, false, printer).await,

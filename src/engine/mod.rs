@@ -26,6 +26,7 @@ mod judges;
 mod letting_go;
 pub mod lint;
 mod order;
+pub mod outlook;
 mod partial;
 pub mod plan;
 mod present;

@@ -10,8 +10,16 @@ pub mod deployments;
 pub mod drive;
 mod events;
 pub mod jobs;
+mod latency;
+pub mod random;
+pub mod recording;
+pub mod rehearsal;
+mod stage;
+pub mod traffic;
 mod writes;
 
 pub use cluster::{Cluster, Conflict};
 pub use drive::{Drive, Reply, Stop};
 pub use jobs::Fate;
+pub use rehearsal::{Metrics, Rehearsal, Told, rehearse};
+pub use traffic::{Load, Model};

@@ -4,10 +4,12 @@
 #![allow(clippy::unwrap_used)]
 
 mod actions;
+mod explain;
 mod fixtures;
 mod golden;
 mod parts;
 mod program;
 mod server;
+mod simulate;
 mod story;
 mod verdicts;

@@ -72,7 +72,10 @@ fn as_a_kubectl_plugin_it_goes_by_that_name() {
 fn completion_scripts_name_every_command() {
     for shell in ["bash", "zsh", "fish"] {
         let script = text(&palier(&["completion", shell]).stdout);
-        for word in ["status", "abort", "promote", "pause", "resume", "retry", "history", "run", "crds"] {
+        for word in [
+            "status", "explain", "plan", "simulate", "record", "abort", "promote", "pause", "resume",
+            "retry", "history", "run", "crds",
+        ] {
             assert!(script.contains(word), "{shell}: {word}");
         }
     }

@@ -44,7 +44,7 @@ pub(super) fn draw(
     }
     if !component.gates.is_empty() {
         page.gap();
-        gates::draw(page, frame.now, &component.gates, limits);
+        gates::draw(page, frame.now, (&component.gates, &component.statistics), limits);
     }
 }
 
@@ -56,7 +56,7 @@ pub(super) fn draw_evidence(page: &mut Page, now: Timestamp, component: &Compone
     }
     if !component.gates.is_empty() {
         page.gap();
-        gates::draw(page, now, &component.gates, &BTreeMap::new());
+        gates::draw(page, now, (&component.gates, &component.statistics), &BTreeMap::new());
     }
 }
 

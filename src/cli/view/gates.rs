@@ -4,8 +4,10 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 
-use crate::api::{Gate, GateStatus, Verdict};
+use crate::api::{Gate, GateStatistics, GateStatus, Verdict};
 
+use super::explain::evidence;
+use super::explained::draw_evidence;
 use super::ink::{Ink, Page};
 use super::{text, time, words};
 
@@ -34,7 +36,13 @@ struct Row<'a> {
     asked: String,
 }
 
-pub(super) fn draw(page: &mut Page, now: Timestamp, gates: &[GateStatus], limits: &BTreeMap<&str, &Gate>) {
+/// The gates with what those have shown that count.
+pub(super) fn draw(
+    page: &mut Page,
+    now: Timestamp,
+    (gates, statistics): (&[GateStatus], &[GateStatistics]),
+    limits: &BTreeMap<&str, &Gate>,
+) {
     let mut rows: Vec<Row<'_>> =
         gates.iter().map(|gate| Row::new(gate, limits.get(gate.name.as_str()).copied(), now)).collect();
     let columns = |row: &Row<'_>| {
@@ -77,6 +85,10 @@ pub(super) fn draw(page: &mut Page, now: Timestamp, gates: &[GateStatus], limits
         let line =
             if row.failing.is_empty() { line } else { line.to(asked_end + 2).put(Ink::Bad, &row.failing) };
         page.push(line);
+        let counted = statistics.iter().find(|it| it.name == row.gate.name && it.limit > 0.0);
+        if let Some(counted) = counted {
+            draw_evidence(page, NAMES + 2, &evidence(counted, None));
+        }
         if let Some(message) = row.message(now) {
             page.paragraph(NAMES + 2, ink, &message, MESSAGE_LINES);
         }

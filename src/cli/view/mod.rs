@@ -11,16 +11,21 @@
 
 mod component;
 mod degraded;
+mod explain;
+mod explained;
 mod gates;
 mod graph;
 mod header;
 mod history;
 mod hooks;
+mod html;
 mod ink;
 mod parts;
 mod phases;
+mod plan;
 mod proof;
 mod record;
+mod simulate;
 mod text;
 mod time;
 mod timeline;
@@ -32,11 +37,17 @@ use jiff::Timestamp;
 
 use crate::api::{Gate, Rollout, RolloutSpec, RolloutState};
 
+pub use explain::{Explanation, explanation};
+pub use explained::render_explanation;
 pub use history::render_history;
+pub use html::html_page;
 pub use ink::{Ink, Style};
+pub use plan::render_plan;
 pub use record::render_run;
+pub use simulate::{render_many, render_simulation};
 pub use text::{clean, cut, painted_width, wrap};
 pub use time::{ago, span, stamp};
+pub use words::limits;
 
 use ink::Page;
 

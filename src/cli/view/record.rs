@@ -144,6 +144,7 @@ fn as_it_was(record: &ComponentRecord) -> ComponentStatus {
         weight: record.weight,
         target_weight: record.weight,
         gates: record.gates.clone(),
+        statistics: record.statistics.clone(),
         ..ComponentStatus::default()
     }
 }

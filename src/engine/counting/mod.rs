@@ -64,7 +64,7 @@ pub(super) struct Counting<'c> {
 /// What the controller remembers of a gate between two blocks, besides what people read.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
-struct Memory {
+pub(in crate::engine) struct Memory {
     /// The test, for gates that have one.
     #[serde(skip_serializing_if = "serde_json::Value::is_null")]
     trial: serde_json::Value,
@@ -212,7 +212,7 @@ impl<'c> Counting<'c> {
     }
 
     /// The test, with what was learned.
-    fn settings(&self, counted: &GateStatistics) -> Option<Settings> {
+    pub(in crate::engine) fn settings(&self, counted: &GateStatistics) -> Option<Settings> {
         let (kind, safe_ratio, safe_below) = match &self.rule {
             Rule::Counters { by: CountersRule::Sequential(it), .. } => {
                 (Kind::Rate, it.safe_ratio, it.safe_below)
@@ -233,12 +233,12 @@ impl<'c> Counting<'c> {
     }
 }
 
-fn memory(counted: &GateStatistics) -> Memory {
+pub(in crate::engine) fn memory(counted: &GateStatistics) -> Memory {
     // A state that cannot be read is none: what it held is counted as not shown.
     serde_json::from_str(&counted.state).unwrap_or_default()
 }
 
-fn trial_of(memory: &Memory, settings: &Settings) -> Trial {
+pub(in crate::engine) fn trial_of(memory: &Memory, settings: &Settings) -> Trial {
     serde_json::from_value(memory.trial.clone()).unwrap_or_else(|_| Trial::new(settings))
 }
 
