@@ -12,6 +12,8 @@ use super::plan::{Inquiry, Reason, Write};
 use super::turn::{Part, Turn, after, between, takes_part};
 use super::world::{ConfigKind, ConfigSeen, Content, DeploymentSeen, Look};
 
+/// The first wait before canary pods without their configuration start anew.
+const RESTART_FIRST: Span = Span::seconds(1);
 /// The longest wait before canary pods without their configuration start anew.
 const RESTART_AFTER: Span = Span::seconds(60);
 /// A lost copy is told again after this time at the earliest.
@@ -154,7 +156,7 @@ pub(super) fn are_pods_bound(turn: &mut Turn<'_>, component: &mut ComponentStatu
     component.message = format!("the canary pod {pod} was started without its configuration");
     // What keeps them from it may last: each try waits half as long again as all before it took.
     let spent = component.since.map_or(Span::ZERO, |begun| between(begun, since));
-    let again = after(since, Span::millis(spent.as_millis() / 2).min(RESTART_AFTER));
+    let again = after(since, Span::millis(spent.as_millis() / 2).clamp(RESTART_FIRST, RESTART_AFTER));
     if turn.now < again {
         turn.wake(again);
         return false;
