@@ -23,6 +23,9 @@ const USUAL_SCRAPE: Span = Span::seconds(15);
 /// No server scrapes faster.
 const LEAST_SCRAPE: Span = Span::seconds(5);
 
+/// Steps that a chance of false alarms is worth.
+const COST_MAX: u32 = 50_000_000;
+
 pub fn check(scene: &Scene<'_>, subject: &Subject, desk: &mut Desk<'_>) {
     let spec = &subject.rollout.spec;
     for at in gates(spec) {
@@ -241,16 +244,15 @@ fn alarms(given: &Given, spec: &RolloutSpec, at: &GateAt<'_>, desk: &mut Desk<'_
     let bake: f64 = bakes(spec, component).iter().map(|it| seconds(it.1)).sum();
     #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "bounded by the minimum")]
     let checks = (bake / seconds(at.gate.interval)).min(100_000.0) as u32;
+    let chance_of = |failures: u32, of: u32| {
+        // The cost doubles with each check of the window; fewer checks give a lower bound.
+        let affordable = COST_MAX >> of.clamp(1, WINDOW_MAX).saturating_sub(1);
+        sliding(chance, checks.min(affordable), windows::Rule { failures, of })
+    };
     let row = at.gate.failure_threshold.unsigned_abs();
-    let in_a_row = sliding(chance, checks, windows::Rule { failures: row, of: row });
+    let in_a_row = chance_of(row, row);
     let window = at.gate.failure_window.filter(|it| it.of.unsigned_abs() <= WINDOW_MAX);
-    let in_window = window.and_then(|it| {
-        sliding(
-            chance,
-            checks,
-            windows::Rule { failures: it.failures.unsigned_abs(), of: it.of.unsigned_abs() },
-        )
-    });
+    let in_window = window.and_then(|it| chance_of(it.failures.unsigned_abs(), it.of.unsigned_abs()));
     let alarm = in_a_row.unwrap_or_default().max(in_window.unwrap_or_default());
     if alarm > 0.05 {
         desk.say(

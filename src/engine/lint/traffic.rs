@@ -127,7 +127,8 @@ fn blind(given: &Given, subject: &Subject, at: &GateAt<'_>, desk: &mut Desk<'_>)
     let spec = &subject.rollout.spec;
     let Some(component) = at.judged.first() else { return };
     // Evidence is kept from phase to phase: what counts is the first raise that nothing was proven for.
-    let Some(step) = steps(spec, &component.name).into_iter().find(|it| it.phase.traffic < 100) else {
+    let Some(step) = steps(spec, &component.name).into_iter().find(|it| (1..100).contains(&it.phase.traffic))
+    else {
         return;
     };
     let weight = f64::from(step.phase.traffic) / 100.0;
