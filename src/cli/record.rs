@@ -101,7 +101,7 @@ pub async fn record(args: &RecordArgs, printer: &Printer) -> Result<ExitStatus, 
         }
     }
     let text = serde_json::to_string(&recording).map_err(|error| CliError::Format(error.to_string()))?;
-    if args.out == "-" {
+    if args.out.as_os_str() == "-" {
         printer.print(&format!("{text}\n"))?;
     } else {
         std::fs::write(&args.out, text)?;
@@ -181,6 +181,8 @@ fn variables(rollout: &Rollout, component: &str, gate: &Gate, sets: &Revisions) 
         window: gate.window,
         canary_pods: pods_pattern(canary),
         stable_pods: pods_pattern(&sets.stable),
+        canary_set: canary.clone(),
+        stable_set: sets.stable.clone(),
         canary_revision: revision(|it| it.canary.as_ref()).unwrap_or_default(),
         stable_revision: revision(|it| it.stable.as_ref()).unwrap_or_default(),
         service: traffic.map(|it| it.service.clone()),
