@@ -181,6 +181,8 @@ fn variables(rollout: &Rollout, component: &str, gate: &Gate, sets: &Revisions) 
         window: gate.window,
         canary_pods: pods_pattern(canary),
         stable_pods: pods_pattern(&sets.stable),
+        canary_set: canary.clone(),
+        stable_set: sets.stable.clone(),
         canary_revision: revision(|it| it.canary.as_ref()).unwrap_or_default(),
         stable_revision: revision(|it| it.stable.as_ref()).unwrap_or_default(),
         canary_set: canary.clone(),
