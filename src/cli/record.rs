@@ -185,8 +185,6 @@ fn variables(rollout: &Rollout, component: &str, gate: &Gate, sets: &Revisions) 
         stable_set: sets.stable.clone(),
         canary_revision: revision(|it| it.canary.as_ref()).unwrap_or_default(),
         stable_revision: revision(|it| it.stable.as_ref()).unwrap_or_default(),
-        canary_set: canary.clone(),
-        stable_set: sets.stable.clone(),
         service: traffic.map(|it| it.service.clone()),
         route,
     }
