@@ -408,11 +408,7 @@ pub(super) fn set_aside(component: &mut ComponentStatus) {
         gate.recent.clear();
         gate.no_data_since = None;
     }
-    for counted in &mut component.statistics {
-        // What was learned holds; what was shown of harm is set aside with the judgement.
-        counted.state.clear();
-        (counted.evidence, counted.safe, counted.ratio_at_least) = (0.0, false, None);
-    }
+    counting::begin_anew(component);
 }
 
 /// What gates said last, for the record of a phase that was earned; nothing without gates.

@@ -2,12 +2,12 @@
 
 use crate::api::{ComponentStatus, OnFailure, Outcome, Stage};
 
-use super::degraded;
 use super::evidence::{self, Trip};
 use super::judges::{Step, steps};
 use super::partial::{self, Failure};
 use super::plan::Reason;
 use super::turn::{Part, Turn, enter, goes_forward};
+use super::{counting, degraded};
 
 /// Takes in the evidence of every component on its way forward and does what the gates ask for: the strongest wish wins.
 pub(super) fn judge_all(turn: &mut Turn<'_>) {
@@ -91,6 +91,8 @@ fn step_back(turn: &mut Turn<'_>, name: &str, why: &str) -> bool {
         component.route_mended_at = None;
         component.bake = None;
         component.gates.clear();
+        // The smaller share proves itself by what it does, not by what the greater one did.
+        counting::begin_anew(component);
         component.message.clear();
         enter(component, Stage::Preparing, turn.now);
         has_stepped = true;

@@ -203,6 +203,33 @@ fn promoting_past_harm_begins_the_evidence_anew() {
 }
 
 #[test]
+fn a_step_back_is_judged_by_what_the_smaller_share_does() {
+    let gates = with(errors(), json!({"onFailure": "StepBack"}));
+    let (mut drive, traffic) = begun(counting(gates), Traffic::healthy());
+    let mut second = 30;
+    while drive.working.components[0].phase_index != Some(1) {
+        second += 1;
+        drive.run(at(second), |_, _| {});
+        assert!(second < 300, "{:#?}", drive.working);
+    }
+    // Bad for half a minute, and good again.
+    let anew =
+        |second: i64, bad: f64| Traffic { bad: (bad, 0.01), restart: Some(at(second)), ..Traffic::healthy() };
+    *traffic.borrow_mut() = anew(second, 0.1);
+    while drive.working.components[0].step_backs == 0 {
+        second += 1;
+        drive.run(at(second), |_, _| {});
+        assert!(second < 400, "{:#?}", drive.working);
+    }
+    *traffic.borrow_mut() = anew(second, 0.01);
+    drive.run(at(second + 700), |_, _| {});
+    assert_eq!(outcome(&drive), Some(Outcome::Completed), "{:#?}", drive.working);
+    let run = drive.working.run.as_ref().expect("a run");
+    let back = run.timeline.iter().filter(|it| it.reason == Reason::SteppedBack.as_str()).count();
+    assert_eq!(back, 1, "{:#?}", run.timeline);
+}
+
+#[test]
 fn windows_budgets_and_histograms_judge_too() {
     let query = |what: &str| format!("{what}{{pod=~\"$pods\"}}");
     let counters = json!({"bad": query("bad"), "total": query("total")});

@@ -57,7 +57,7 @@ pub(in crate::engine) fn fold(
         other => Err(gates::no_series(other)),
     };
     if counting.is_to_learn(counted) {
-        return take_history(counting, (after, counted), series);
+        return take_history(counting, (after, counted), series, answered.at);
     }
     match series {
         Err(judgement) => {
@@ -72,6 +72,7 @@ fn take_history(
     counting: &Counting<'_>,
     (mut status, counted): (GateStatus, &GateStatistics),
     series: Result<&[Vec<Line>], Judgement>,
+    at: Timestamp,
 ) -> (GateStatus, GateStatistics) {
     let mut kept = memory(counted);
     let is_last = kept.tries + 1 >= learn::TRIES_MAX;
@@ -89,7 +90,7 @@ fn take_history(
             if learned.bounds.is_empty() && matches!(counting.rule, Rule::Buckets { .. }) {
                 let says =
                     "stable has no requests by which bounds could be chosen: give sequentialLatency.bounds";
-                status.message = says.to_owned();
+                gates::apply(counting.gate, &mut status, at, silent(counting, at, says.to_owned()));
                 return (status, counted.clone());
             }
             // The first block may be due already.

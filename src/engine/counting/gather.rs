@@ -64,6 +64,14 @@ pub(in crate::engine) fn gather(
     Ok(())
 }
 
+/// Sets aside what the tests have shown, of harm and of safety; what was learned and counted holds.
+pub(in crate::engine) fn begin_anew(component: &mut ComponentStatus) {
+    for counted in &mut component.statistics {
+        counted.state.clear();
+        (counted.evidence, counted.safe, counted.ratio_at_least) = (0.0, false, None);
+    }
+}
+
 /// The bake time of all phases of a component.
 fn planned(turn: &Turn<'_>, component: &str) -> Span {
     let steps = steps(&turn.world.rollout.spec, component);

@@ -30,7 +30,7 @@ use super::statistics::{Starts, histogram};
 use super::turn::after;
 
 use act::{Others, fold};
-pub(super) use gather::gather;
+pub(super) use gather::{begin_anew, gather};
 
 /// A block is read this long after its end, or one block later if that is sooner: a server takes a moment to take samples in.
 const LAG: Span = Span::seconds(5);
