@@ -130,10 +130,11 @@ fn draw_gate(page: &mut Page, gate: &GatePlan, spec: &RolloutSpec, plan: &Releas
         .put(Ink::Plain, &format!("  {}", gate.limits))
         .put(Ink::Dim, &format!("  every {}, {}", gate.interval, asks(gate.on_failure)));
     page.push(line);
-    let mut says = vec![format!(
-        "It can trip {} after the first weight at the earliest.",
-        time::span(gate.first_trip.as_millis() / 1_000)
-    )];
+    let first = time::span(gate.first_trip.as_millis() / 1_000);
+    let mut says = vec![match gate.first_trip.is_zero() {
+        true => "It can trip as soon as the first weight is in force.".to_owned(),
+        false => format!("It can trip {first} after the first weight at the earliest."),
+    }];
     says.push(match (gate.is_test, gate.false_alarm) {
         (true, Some(chance)) => format!(
             "It takes back a healthy release in at most {} of 100 runs, however often it looks{}.",
