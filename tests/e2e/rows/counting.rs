@@ -9,7 +9,7 @@ use futures::future::try_join_all;
 use palier::api::{GateStatistics, Outcome, RolloutStatus};
 use serde_json::json;
 
-use crate::lab::Mood;
+use crate::lab::{Mood, PROMETHEUS_URL};
 use crate::world::phases::{IN_A_MOMENT, between, nobody_was_lost};
 use crate::world::{Gate, Given, Scene, Shop};
 
@@ -91,13 +91,50 @@ pub async fn counting1_the_same_again_twenty_times(scene: Arc<Scene>) -> Result<
 
 pub async fn counting2_three_times_the_errors_are_found(scene: Arc<Scene>) -> Result<()> {
     let given = Given::shop("v1-err3").phases(&phases("60s")).judged_by(errors());
-    goes_back(&scene, given, "v2-err9", "errors").await
+    let (shop, begun) = goes_back(&scene, given, "v2-err9", "errors").await?;
+    replay_says_the_same(&scene, &shop, &begun).await
+}
+
+/// What Prometheus still knows of the run, recorded and judged again by `palier simulate`, is rolled back by the same gate.
+async fn replay_says_the_same(scene: &Scene, shop: &Shop, begun: &RolloutStatus) -> Result<()> {
+    let mut rollout = (*scene.record.rollouts.latest(&shop.name).context("no Rollout")?).clone();
+    rollout.status = Some(begun.clone());
+    let folder = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join(&scene.namespace);
+    let _ = std::fs::remove_dir_all(&folder);
+    std::fs::create_dir_all(&folder)?;
+    let (file, recorded) = (folder.join("rollout.json"), folder.join("recorded.json"));
+    std::fs::write(&file, serde_json::to_vec(&rollout)?)?;
+    let palier = async |args: &[&str]| -> Result<String> {
+        let mut palier = tokio::process::Command::new(env!("CARGO_BIN_EXE_palier"));
+        let ended = palier.args(args).arg("--file").arg(&file).kill_on_drop(true).output();
+        let output = tokio::time::timeout(IN_A_MOMENT, ended).await.context("palier did not end")??;
+        let (said, why) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        Ok(format!("{said}{why}"))
+    };
+    let recorded_to = recorded.to_string_lossy().into_owned();
+    let said = palier(&[
+        "record",
+        "--prometheus-url",
+        PROMETHEUS_URL,
+        "--from",
+        "5m",
+        "--step",
+        "1s",
+        "--out",
+        &recorded_to,
+    ])
+    .await?;
+    ensure!(recorded.exists(), "nothing was recorded: {said}");
+    let told = palier(&["simulate", "--replay", &recorded_to]).await?;
+    ensure!(told.contains("gate errors failed: harm is shown"), "the replay says something else:\n{told}");
+    scene.measured("the same series judged again", "rolled back by the same gate", "as the controller did");
+    Ok(())
 }
 
 pub async fn counting3_a_slow_tail_is_found(scene: Arc<Scene>) -> Result<()> {
     // 3 % of the answers take 0.3 s longer: the 95th percentile is that of stable.
     let given = Given::shop("v1").phases(&phases("60s")).judged_by(latency());
-    goes_back(&scene, given, "v2-tail3", "latency").await
+    goes_back(&scene, given, "v2-tail3", "latency").await.map(drop)
 }
 
 pub async fn counting6_a_preset_counts_at_the_gateway(scene: Arc<Scene>) -> Result<()> {
@@ -106,13 +143,13 @@ pub async fn counting6_a_preset_counts_at_the_gateway(scene: Arc<Scene>) -> Resu
     let found = goes_back(&scene, given, "v2-err12", "errors").await;
     if found.is_err() {
         let series = scene.lab().prometheus("sum by (service) (traefik_service_requests_total)").await?;
-        return found.with_context(|| format!("Traefik's series: {series:?}"));
+        return found.map(drop).with_context(|| format!("Traefik's series: {series:?}"));
     }
-    found
+    found.map(drop)
 }
 
 /// A version that is worse than stable is found by `gate`, and goes back.
-async fn goes_back(scene: &Arc<Scene>, given: Given, tag: &str, gate: &str) -> Result<()> {
+async fn goes_back(scene: &Arc<Scene>, given: Given, tag: &str, gate: &str) -> Result<(Shop, RolloutStatus)> {
     let shop = scene.given(given).await?;
     let visitors = shop.visitors(RATE)?;
     shop.push(tag).await?;
@@ -139,7 +176,8 @@ async fn goes_back(scene: &Arc<Scene>, given: Given, tag: &str, gate: &str) -> R
         ),
         "within the phase",
     );
-    nobody_was_lost(scene, &visitors.stop().await)
+    nobody_was_lost(scene, &visitors.stop().await)?;
+    Ok((shop, begun))
 }
 
 pub async fn counting4_what_an_outage_hid_is_counted_later(scene: Arc<Scene>) -> Result<()> {
