@@ -1,54 +1,28 @@
-//! Random numbers with a fixed seed: the same run on every machine.
+//! Draws that only the yardstick needs, from the simulator's random numbers.
 
-/// xoshiro256++ (Blackman and Vigna, 2019), seeded by splitmix64.
-pub struct Random([u64; 4]);
+pub use palier::sim::random::Random;
 
-impl Random {
-    /// The stream of these numbers; other numbers give another, independent one.
-    pub fn new(seed: &[u64]) -> Self {
-        let mut state = 0x9e37_79b9_7f4a_7c15_u64;
-        let mut mix = |word: u64| {
-            state = (state ^ word).wrapping_add(0x9e37_79b9_7f4a_7c15);
-            let mut z = state;
-            z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-            z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-            z ^ (z >> 31)
-        };
-        for word in seed {
-            mix(*word);
-        }
-        Self([mix(1), mix(2), mix(3), mix(4)])
-    }
+/// Further distributions.
+pub trait Draws {
+    fn exponential(&mut self) -> f64;
+    /// Box and Muller.
+    fn normal(&mut self) -> f64;
+    /// Marsaglia and Tsang (2000), for shapes of 1 and more.
+    fn gamma(&mut self, shape: f64, scale: f64) -> f64;
+    /// Bad requests when they come in clusters of a geometric size with mean `size`: (bad requests, clusters).
+    fn clusters(&mut self, mean: f64, size: f64) -> (f64, f64);
+}
 
-    fn next(&mut self) -> u64 {
-        let s = &mut self.0;
-        let result = s[0].wrapping_add(s[3]).rotate_left(23).wrapping_add(s[0]);
-        let t = s[1] << 17;
-        s[2] ^= s[0];
-        s[3] ^= s[1];
-        s[1] ^= s[2];
-        s[0] ^= s[3];
-        s[2] ^= t;
-        s[3] = s[3].rotate_left(45);
-        result
-    }
-
-    /// Between 0 and 1, neither included.
-    pub fn unit(&mut self) -> f64 {
-        ((self.next() >> 12) as f64 + 0.5) / (1_u64 << 52) as f64
-    }
-
-    pub fn exponential(&mut self) -> f64 {
+impl Draws for Random {
+    fn exponential(&mut self) -> f64 {
         -self.unit().ln()
     }
 
-    /// Box and Muller.
-    pub fn normal(&mut self) -> f64 {
+    fn normal(&mut self) -> f64 {
         (2.0 * self.exponential()).sqrt() * (std::f64::consts::TAU * self.unit()).cos()
     }
 
-    /// Marsaglia and Tsang (2000), for shapes of 1 and more.
-    pub fn gamma(&mut self, shape: f64, scale: f64) -> f64 {
+    fn gamma(&mut self, shape: f64, scale: f64) -> f64 {
         let d = shape - 1.0 / 3.0;
         let c = 1.0 / (9.0 * d).sqrt();
         loop {
@@ -60,43 +34,7 @@ impl Random {
         }
     }
 
-    /// By inversion for small means, else by Hörmann's transformed rejection (PTRS, 1993).
-    pub fn poisson(&mut self, mean: f64) -> f64 {
-        if mean <= 0.0 {
-            return 0.0;
-        }
-        if mean < 12.0 {
-            let (mut count, mut product, limit) = (0.0, self.unit(), (-mean).exp());
-            while product > limit {
-                product *= self.unit();
-                count += 1.0;
-            }
-            return count;
-        }
-        let b = 0.931 + 2.53 * mean.sqrt();
-        let a = -0.059 + 0.02483 * b;
-        let inverse_alpha = 1.1239 + 1.1328 / (b - 3.4);
-        let v_r = 0.9277 - 3.6224 / (b - 2.0);
-        loop {
-            let u = self.unit() - 0.5;
-            let v = self.unit();
-            let us = 0.5 - u.abs();
-            let k = ((2.0 * a / us + b) * u + mean + 0.43).floor();
-            if us >= 0.07 && v <= v_r {
-                return k;
-            }
-            if k < 0.0 || (us < 0.013 && v > us) {
-                continue;
-            }
-            let accepted = (v * inverse_alpha / (a / (us * us) + b)).ln();
-            if accepted <= k * mean.ln() - mean - ln_factorial(k) {
-                return k;
-            }
-        }
-    }
-
-    /// Bad requests when they come in clusters of a geometric size with mean `size`: (bad requests, clusters).
-    pub fn clusters(&mut self, mean: f64, size: f64) -> (f64, f64) {
+    fn clusters(&mut self, mean: f64, size: f64) -> (f64, f64) {
         let clusters = self.poisson(mean / size);
         if size <= 1.0 {
             return (clusters, clusters);
@@ -108,13 +46,4 @@ impl Random {
         }
         (bad, clusters)
     }
-}
-
-/// Stirling's series; `k` is 0 or a whole number above it.
-fn ln_factorial(k: f64) -> f64 {
-    if k < 10.0 {
-        return (2..=k as u32).map(|factor| f64::from(factor).ln()).sum();
-    }
-    let z = k + 1.0;
-    (z - 0.5) * z.ln() - z + 0.918_938_533_204_672_8 + 1.0 / (12.0 * z) - 1.0 / (360.0 * z.powi(3))
 }

@@ -2,7 +2,7 @@
 
 use palier::engine::statistics::{Arm, Block, history};
 
-use super::random::Random;
+use super::random::{Draws as _, Random};
 
 /// The length of a block in seconds.
 pub const BLOCK: f64 = 15.0;
