@@ -23,6 +23,7 @@
 )]
 
 mod agreement;
+mod cost;
 mod experiment;
 mod kayenta;
 mod latency;
@@ -55,6 +56,8 @@ fn main() -> ExitCode {
     tell("whole releases");
     let latency = latency::run(LATENCY.min(each));
     tell("latency");
+    let (micros, bytes) = cost::of_a_decision();
+    tell(&format!("a decision takes {micros:.1} µs with 1000 Rollouts, and its state {bytes} bytes at most"));
     let report = Report { rows, pipeline, latency };
     let page = report.page();
     println!("{page}");
