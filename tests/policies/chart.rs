@@ -135,7 +135,7 @@ fn rights_for_hooks(place: &Place) -> Result<()> {
         let all = documents(&with)?;
         let role = all.iter().find(is_role).context("no role with rights on CronJobs")?;
         ensure!(verbs(role, "cronjobs") == r#"["get"]"#, "{role}");
-        ensure!(verbs(role, "jobs") == r#"["get","list","watch","create","delete"]"#, "{role}");
+        ensure!(verbs(role, "jobs") == r#"["get","list","watch","create","patch","delete"]"#, "{role}");
     }
     Ok(())
 }
