@@ -174,6 +174,21 @@ fn no_traffic_is_no_evidence() {
 }
 
 #[test]
+fn without_samples_no_bake_time_is_earned() {
+    let blind = Traffic { blind_from: Some(at(62)), ..Traffic::healthy() };
+    let (mut drive, _) = begun(counting(errors()), blind);
+    drive.run(at(900), |_, _| {});
+    assert_eq!(drive.working.state, RolloutState::Held, "{:#?}", drive.working);
+    let component = &drive.working.components[0];
+    assert_eq!(
+        (component.phase_index, component.gates[0].verdict),
+        (Some(0), Verdict::NoData),
+        "{component:#?}"
+    );
+    assert!(component.gates[0].message.contains("no samples"), "{:?}", component.gates[0]);
+}
+
+#[test]
 fn a_phase_ends_early_once_the_canary_is_shown_safe_if_it_may() {
     let mut spec = counting(errors());
     for phase in &mut spec.phases {

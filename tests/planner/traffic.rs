@@ -19,6 +19,8 @@ pub struct Traffic {
     pub began_at: Timestamp,
     /// From when to when the metric server does not answer, and took no samples.
     pub outage: Option<(Timestamp, Timestamp)>,
+    /// From when on the metric server answers, but takes no samples.
+    pub blind_from: Option<Timestamp>,
     /// A moment at which the canary's processes begin anew.
     pub restart: Option<Timestamp>,
 }
@@ -32,6 +34,7 @@ impl Traffic {
             pods: (1, 4),
             began_at: at(31),
             outage: None,
+            blind_from: None,
             restart: None,
         }
     }
@@ -88,7 +91,8 @@ impl Traffic {
         let stable_since = start().checked_sub(SignedDuration::from_hours(8)).expect("a time");
         let born = if is_canary { self.began_at } else { stable_since };
         let born = self.restart.filter(|at| is_canary && *at <= moment).unwrap_or(born);
-        if moment < born || self.is_out(moment) {
+        let is_blind = self.blind_from.is_some_and(|from| moment >= from);
+        if moment < born || is_blind || self.is_out(moment) {
             return None;
         }
         let total = (moment.duration_since(born).as_secs_f64() * rate).floor();

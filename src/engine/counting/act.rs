@@ -90,7 +90,8 @@ fn take_history(
             if learned.bounds.is_empty() && matches!(counting.rule, Rule::Buckets { .. }) {
                 let says =
                     "stable has no requests by which bounds could be chosen: give sequentialLatency.bounds";
-                gates::apply(counting.gate, &mut status, at, silent(counting, at, says.to_owned()));
+                let judgement = silent(counting, &status, at, says.to_owned());
+                gates::apply(counting.gate, &mut status, at, judgement);
                 return (status, counted.clone());
             }
             // The first block may be due already.
@@ -127,11 +128,17 @@ fn take_blocks(
     kept.missing.clone_from(&answer.missing);
     let mut counted = counted.clone();
     if let Some(why) = words::nothing_of(counting, &answer) {
-        let judgement = silent(counting, at, why);
+        let judgement = silent(counting, &status, at, why);
         gates::apply(counting.gate, &mut status, at, judgement);
         return (status, counted);
     }
-    let Some(last) = answer.counted.last() else { return (status, counted) };
+    let Some(last) = answer.counted.last() else {
+        // What was passed before is not passed now: nobody looks at the requests.
+        let says = format!("the metric server has no samples of the pods since {base:.0}: are they scraped?");
+        let judgement = silent(counting, &status, at, says);
+        gates::apply(counting.gate, &mut status, at, judgement);
+        return (status, counted);
+    };
     counted.counted_until = Some(last.until);
     for block in answer.counted.iter().map(|it| (it.until, it.blocks.first().copied().unwrap_or_default())) {
         kept.canary_at = if block.1.canary.total > 0.0 { Some(block.0) } else { kept.canary_at };
@@ -146,10 +153,11 @@ fn take_blocks(
     (status, counted)
 }
 
-/// No series at all is too early to say until a window has passed, and no evidence after that.
-fn silent(counting: &Counting<'_>, at: Timestamp, message: String) -> Judgement {
+/// Nothing at all is too early to say at first, until a window has passed, and no evidence otherwise.
+fn silent(counting: &Counting<'_>, status: &GateStatus, at: Timestamp, message: String) -> Judgement {
     let begins_at = counting.schedule().begins_at;
-    let is_early = at.duration_since(begins_at) < super::quiet_max(counting.gate);
+    let is_young = at.duration_since(begins_at) < super::quiet_max(counting.gate);
+    let is_early = is_young && status.passes == 0;
     let verdict = if is_early { Verdict::Wait } else { Verdict::NoData };
     Judgement { verdict, value: String::new(), message: gates::clipped(&message) }
 }
