@@ -18,7 +18,7 @@ mod words;
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
-use crate::api::{BucketsRule, CountersRule, Gate, GateStatistics, GateStatus, Rule, Span};
+use crate::api::{BucketsRule, CountersRule, Gate, GateStatistics, GateStatus, Rule, SequentialRate, Span};
 
 use super::plan::Ask;
 use super::query::{QueryError, Variables, substitute};
@@ -38,9 +38,6 @@ const LAG: Span = Span::seconds(5);
 const RETRY: Span = Span::seconds(10);
 /// A test may begin anew this often within a run: a regression may begin late.
 const STARTS_EVERY: Span = Span::seconds(300);
-/// What `safeRatio` and `safeBelow` are for gates that do not have them.
-const SAFE_RATIO: f64 = 2.0;
-const SAFE_BELOW: f64 = 0.01;
 
 /// One gate that counts, for one component in one phase.
 #[derive(Debug)]
@@ -213,15 +210,17 @@ impl<'c> Counting<'c> {
 
     /// The test, with what was learned.
     pub(in crate::engine) fn settings(&self, counted: &GateStatistics) -> Option<Settings> {
+        // Gates that do not name them have the same.
+        let usual = SequentialRate::default();
         let (kind, safe_ratio, safe_below) = match &self.rule {
             Rule::Counters { by: CountersRule::Sequential(it), .. } => {
                 (Kind::Rate, it.safe_ratio, it.safe_below)
             }
             Rule::Buckets { by: BucketsRule::Sequential(_), .. } => {
-                (Kind::Latency { bounds: counted.bounds.len() }, SAFE_RATIO, SAFE_BELOW)
+                (Kind::Latency { bounds: counted.bounds.len() }, usual.safe_ratio, usual.safe_below)
             }
             Rule::Buckets { by: BucketsRule::Quantile(it), .. } => {
-                (Kind::Quantile { allowed: 1.0 - it.quantile }, SAFE_RATIO, 0.0)
+                (Kind::Quantile { allowed: 1.0 - it.quantile }, usual.safe_ratio, 0.0)
             }
             _ => return None,
         };
