@@ -8,6 +8,8 @@
 #[allow(clippy::disallowed_methods, reason = "the edge reads clocks and hands the time on")]
 pub mod adapters;
 pub mod api;
+#[cfg(feature = "controller")]
+pub mod apiserver;
 #[cfg(all(feature = "controller", feature = "cli"))]
 #[allow(clippy::disallowed_methods, reason = "the edge reads clocks and hands the time on")]
 pub mod cli;

@@ -39,6 +39,11 @@ const RINGS: &[Ring] = &[
     Ring { name: "api", may_use: &[], must_not_name: IMPURE },
     Ring { name: "engine", may_use: &["api"], must_not_name: IMPURE },
     Ring { name: "sim", may_use: &["api", "engine"], must_not_name: IMPURE },
+    Ring {
+        name: "apiserver",
+        may_use: &["api"],
+        must_not_name: &["println!", "Timestamp::now", "HashMap", "HashSet"],
+    },
     Ring { name: "adapters", may_use: &["api", "engine"], must_not_name: &["println!"] },
     Ring { name: "server", may_use: &["api", "engine"], must_not_name: &["println!"] },
     Ring {

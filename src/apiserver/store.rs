@@ -1,0 +1,427 @@
+//! The objects: every version of each, in the order in which they were committed.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use serde_json::{Map, Value, json};
+
+use super::kinds::{Generation, Kind};
+use super::refusal::Refusal;
+
+/// Where an object is.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Key {
+    /// Its kind.
+    pub kind: Kind,
+    /// Its namespace; empty for kinds of the cluster.
+    pub namespace: String,
+    /// Its name.
+    pub name: String,
+}
+
+impl Key {
+    /// The place of an object.
+    #[must_use]
+    pub fn new(kind: Kind, namespace: &str, name: &str) -> Self {
+        Self { kind, namespace: namespace.to_owned(), name: name.to_owned() }
+    }
+}
+
+impl std::fmt::Display for Key {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let facts = self.kind.facts();
+        let dot = if facts.group.is_empty() { "" } else { "." };
+        write!(out, "{}{dot}{} \"{}\"", facts.plural, facts.group, self.name)
+    }
+}
+
+/// Who asks, and when.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Caller {
+    /// User name.
+    pub user: String,
+    /// The time of the server.
+    pub at: Timestamp,
+}
+
+impl Caller {
+    /// Somebody at some time.
+    #[must_use]
+    pub fn new(user: &str, at: Timestamp) -> Self {
+        Self { user: user.to_owned(), at }
+    }
+}
+
+/// What of an object an update may change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Part {
+    /// Everything but the status.
+    Main,
+    /// The status.
+    Status,
+}
+
+/// What a revision did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verb {
+    /// The object is new.
+    Create,
+    /// It changed.
+    Update,
+    /// It is gone.
+    Delete,
+}
+
+/// One committed change.
+#[derive(Clone, Debug)]
+pub struct Revision {
+    /// The revision of the store, which is the object's resource version.
+    pub number: u64,
+    /// When.
+    pub at: Timestamp,
+    /// By whom.
+    pub by: String,
+    /// What was done.
+    pub verb: Verb,
+    /// To what.
+    pub key: Key,
+    /// The object before, if there was one.
+    pub before: Option<Arc<Value>>,
+    /// The object after; for a deletion its last state with the version of the deletion.
+    pub after: Arc<Value>,
+}
+
+/// What an object must still be for a write to be done.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Precondition {
+    /// `metadata.uid`.
+    pub uid: Option<String>,
+    /// `metadata.resourceVersion`.
+    pub version: Option<String>,
+}
+
+/// A plug-in of admission: sees each write of any caller, may change or refuse it.
+pub type Admit = fn(&Store, &Caller, &Key, before: Option<&Value>, after: &mut Value) -> Result<(), Refusal>;
+
+/// The store.
+#[derive(Clone, Debug, Default)]
+pub struct Store {
+    objects: BTreeMap<Key, Arc<Value>>,
+    log: Vec<Revision>,
+    /// Revisions up to this one are not in the log any more.
+    compacted: u64,
+    revision: u64,
+    uids: u64,
+    admission: Vec<Admit>,
+}
+
+impl Store {
+    /// A store without objects; `admission` is asked about each write in this order.
+    #[must_use]
+    pub fn new(admission: Vec<Admit>) -> Self {
+        Self { admission, revision: 1, ..Self::default() }
+    }
+
+    /// The revision of the last change.
+    #[must_use]
+    pub const fn revision(&self) -> u64 {
+        self.revision
+    }
+
+    /// One object.
+    #[must_use]
+    pub fn get(&self, kind: Kind, namespace: &str, name: &str) -> Option<&Arc<Value>> {
+        self.objects.get(&Key::new(kind, namespace, name))
+    }
+
+    /// The objects of a kind in a namespace, or in all of them, by namespace and name.
+    pub fn list<'s>(
+        &'s self,
+        kind: Kind,
+        namespace: Option<&'s str>,
+    ) -> impl Iterator<Item = (&'s Key, &'s Arc<Value>)> {
+        let from = Key::new(kind, namespace.unwrap_or_default(), "");
+        let within =
+            move |key: &Key| key.kind == kind && namespace.is_none_or(|within| key.namespace == within);
+        self.objects.range(from..).take_while(move |(key, _)| within(key))
+    }
+
+    /// The changes after `revision`, oldest first; `None` if some of them are not kept any more.
+    #[must_use]
+    pub fn since(&self, revision: u64) -> Option<&[Revision]> {
+        if revision < self.compacted {
+            return None;
+        }
+        let from = self.log.partition_point(|change| change.number <= revision);
+        Some(&self.log[from..])
+    }
+
+    /// Every change that is kept, oldest first.
+    #[must_use]
+    pub fn log(&self) -> &[Revision] {
+        &self.log
+    }
+
+    /// Forgets the changes up to `revision`.
+    pub fn compact(&mut self, revision: u64) {
+        self.compacted = self.compacted.max(revision.min(self.revision));
+        self.log.retain(|change| change.number > self.compacted);
+    }
+
+    /// Creates an object.
+    ///
+    /// # Errors
+    /// The name is missing (422) or taken (409), or admission refuses it.
+    pub fn create(
+        &mut self,
+        caller: &Caller,
+        kind: Kind,
+        namespace: &str,
+        mut object: Value,
+    ) -> Result<Arc<Value>, Refusal> {
+        let facts = kind.facts();
+        if facts.status
+            && let Some(object) = object.as_object_mut()
+        {
+            object.remove("status");
+        }
+        let name = object["metadata"]["name"].as_str().unwrap_or_default().to_owned();
+        if name.is_empty() {
+            return Err(Refusal::invalid("metadata.name: Required value: name or generateName is required"));
+        }
+        let key = Key::new(kind, if facts.namespaced { namespace } else { "" }, &name);
+        if self.objects.contains_key(&key) {
+            return Err(Refusal::exists(&key.to_string()));
+        }
+        object["apiVersion"] = json!(kind.api_version());
+        object["kind"] = json!(facts.name);
+        self.uids += 1;
+        let uid = format!("00000000-0000-4000-8000-{:012x}", self.uids);
+        let metadata = metadata_of(&mut object);
+        metadata.insert("uid".to_owned(), json!(uid));
+        metadata.insert("creationTimestamp".to_owned(), json!(whole_seconds(caller.at)));
+        for server_owned in ["deletionTimestamp", "deletionGracePeriodSeconds", "selfLink"] {
+            metadata.remove(server_owned);
+        }
+        if facts.namespaced {
+            metadata.insert("namespace".to_owned(), json!(namespace));
+        }
+        if facts.generation != Generation::None {
+            metadata.insert("generation".to_owned(), json!(1));
+        }
+        self.admit(caller, &key, None, &mut object)?;
+        Ok(self.commit(caller, Verb::Create, key, None, object))
+    }
+
+    /// Changes one part of an object: `change` gets a copy of what is stored and says what it should be. Nothing is committed if
+    /// nothing changes. An object that waits for its deletion goes with its last finalizer.
+    ///
+    /// # Errors
+    /// It is not there (404), the preconditions do not hold (409), `change` refuses, or admission does.
+    pub fn update(
+        &mut self,
+        caller: &Caller,
+        key: &Key,
+        part: Part,
+        change: impl FnOnce(Value) -> Result<Value, Refusal>,
+    ) -> Result<Arc<Value>, Refusal> {
+        let Some(before) = self.objects.get(key).cloned() else {
+            return Err(Refusal::not_found(&key.to_string()));
+        };
+        let asked = change(Value::clone(&before))?;
+        check(key, &before, &Precondition::of(&asked))?;
+        let mut after = merged(key.kind, &before, asked, part);
+        self.admit(caller, key, Some(&before), &mut after)?;
+        after = merged(key.kind, &before, after, part);
+        if after == *before {
+            return Ok(before);
+        }
+        bump_generation(key.kind, &before, &mut after);
+        let metadata = &after["metadata"];
+        let finalizers = metadata["finalizers"].as_array().is_some_and(|all| !all.is_empty());
+        let is_last = metadata["deletionTimestamp"].is_string() && !finalizers;
+        // Pods end in their own time: whoever plays the kubelet removes them.
+        let is_last = is_last && key.kind != Kind::Pod;
+        let verb = if is_last { Verb::Delete } else { Verb::Update };
+        Ok(self.commit(caller, verb, key.clone(), Some(before), after))
+    }
+
+    /// Deletes an object, or marks it if something has to be done first: it has finalizers, `adds_finalizer` names one more
+    /// (`foregroundDeletion` or `orphan`), or it is a pod that has to end.
+    ///
+    /// # Errors
+    /// It is not there (404), or the preconditions do not hold (409).
+    pub fn delete(
+        &mut self,
+        caller: &Caller,
+        key: &Key,
+        precondition: &Precondition,
+        adds_finalizer: Option<&str>,
+        grace_seconds: Option<i64>,
+    ) -> Result<(Arc<Value>, bool), Refusal> {
+        let Some(before) = self.objects.get(key).cloned() else {
+            return Err(Refusal::not_found(&key.to_string()));
+        };
+        check(key, &before, precondition)?;
+        let mut after = Value::clone(&before);
+        let metadata = metadata_of(&mut after);
+        let mut finalizers =
+            metadata.get("finalizers").and_then(Value::as_array).cloned().unwrap_or_default();
+        if let Some(name) = adds_finalizer
+            && !finalizers.contains(&json!(name))
+        {
+            finalizers.push(json!(name));
+        }
+        let ends_later = key.kind == Kind::Pod && grace_seconds != Some(0);
+        if finalizers.is_empty() && !ends_later {
+            return Ok((self.commit(caller, Verb::Delete, key.clone(), Some(before), after), true));
+        }
+        if metadata.contains_key("deletionTimestamp") {
+            return Ok((before, false));
+        }
+        if !finalizers.is_empty() {
+            metadata.insert("finalizers".to_owned(), Value::Array(finalizers));
+        }
+        metadata.insert("deletionTimestamp".to_owned(), json!(whole_seconds(caller.at)));
+        metadata.insert("deletionGracePeriodSeconds".to_owned(), json!(grace_seconds.unwrap_or(0)));
+        if key.kind.facts().generation != Generation::None {
+            let next = metadata.get("generation").and_then(Value::as_i64).unwrap_or(0) + 1;
+            metadata.insert("generation".to_owned(), json!(next));
+        }
+        Ok((self.commit(caller, Verb::Update, key.clone(), Some(before), after), false))
+    }
+
+    fn admit(
+        &self,
+        caller: &Caller,
+        key: &Key,
+        before: Option<&Value>,
+        after: &mut Value,
+    ) -> Result<(), Refusal> {
+        self.admission.iter().try_for_each(|admit| admit(self, caller, key, before, after))
+    }
+
+    fn commit(
+        &mut self,
+        caller: &Caller,
+        verb: Verb,
+        key: Key,
+        before: Option<Arc<Value>>,
+        mut after: Value,
+    ) -> Arc<Value> {
+        self.revision += 1;
+        let number = self.revision;
+        metadata_of(&mut after).insert("resourceVersion".to_owned(), json!(number.to_string()));
+        let after = Arc::new(after);
+        if verb == Verb::Delete {
+            self.objects.remove(&key);
+        } else {
+            self.objects.insert(key.clone(), after.clone());
+        }
+        let (at, by) = (caller.at, caller.user.clone());
+        self.log.push(Revision { number, at, by, verb, key, before, after: after.clone() });
+        after
+    }
+}
+
+impl Precondition {
+    /// What the metadata of an object ask for.
+    #[must_use]
+    pub fn of(object: &Value) -> Self {
+        let field = |name: &str| {
+            let text = object["metadata"][name].as_str().unwrap_or_default();
+            Some(text.to_owned()).filter(|text| !text.is_empty())
+        };
+        Self { uid: field("uid"), version: field("resourceVersion") }
+    }
+}
+
+fn check(key: &Key, stored: &Value, asked: &Precondition) -> Result<(), Refusal> {
+    let found = Precondition::of(stored);
+    if asked.uid.is_some() && asked.uid != found.uid {
+        let (asked, found) = (asked.uid.clone().unwrap_or_default(), found.uid.unwrap_or_default());
+        let why = format!("Precondition failed: UID in precondition: {asked}, UID in object meta: {found}");
+        return Err(Refusal::conflict(&key.to_string(), &why));
+    }
+    if asked.version.is_some() && asked.version != found.version {
+        let why =
+            "the object has been modified; please apply your changes to the latest version and try again";
+        return Err(Refusal::conflict(&key.to_string(), why));
+    }
+    Ok(())
+}
+
+/// What is stored when `asked` comes in for one part of an object.
+fn merged(kind: Kind, before: &Value, mut asked: Value, part: Part) -> Value {
+    let facts = kind.facts();
+    if part == Part::Status {
+        let mut after = before.clone();
+        match asked.get_mut("status") {
+            Some(status) => after["status"] = status.take(),
+            None => drop(after.as_object_mut().map(|it| it.remove("status"))),
+        }
+        return after;
+    }
+    if let Some(object) = asked.as_object_mut()
+        && facts.status
+    {
+        object.remove("status");
+        object.extend(before.get("status").map(|status| ("status".to_owned(), status.clone())));
+    }
+    let metadata = metadata_of(&mut asked);
+    let owned = [
+        "uid",
+        "resourceVersion",
+        "creationTimestamp",
+        "generation",
+        "deletionTimestamp",
+        "namespace",
+        "name",
+    ];
+    for field in owned.into_iter().chain(["deletionGracePeriodSeconds"]) {
+        match before["metadata"].get(field) {
+            Some(value) => drop(metadata.insert(field.to_owned(), value.clone())),
+            None => drop(metadata.remove(field)),
+        }
+    }
+    asked["apiVersion"] = before["apiVersion"].clone();
+    asked["kind"] = before["kind"].clone();
+    asked
+}
+
+fn bump_generation(kind: Kind, before: &Value, after: &mut Value) {
+    let without = |object: &Value| {
+        let content: Map<String, Value> = object.as_object().cloned().unwrap_or_default();
+        let is_content = |name: &String| name != "metadata" && name != "status";
+        content.into_iter().filter(|(name, _)| is_content(name)).collect::<Map<_, _>>()
+    };
+    let is_changed = match kind.facts().generation {
+        Generation::None => false,
+        Generation::Spec => before.get("spec") != after.get("spec"),
+        Generation::Content => without(before) != without(after),
+    };
+    if is_changed {
+        let next = before["metadata"]["generation"].as_i64().unwrap_or(0) + 1;
+        metadata_of(after).insert("generation".to_owned(), json!(next));
+    }
+}
+
+/// The metadata of an object, empty ones if it has none.
+fn metadata_of(object: &mut Value) -> &mut Map<String, Value> {
+    if !object.is_object() {
+        *object = json!({});
+    }
+    if !object["metadata"].is_object() {
+        object["metadata"] = json!({});
+    }
+    match &mut object["metadata"] {
+        Value::Object(metadata) => metadata,
+        _ => unreachable!("made an object above"),
+    }
+}
+
+/// Times of metadata have whole seconds.
+fn whole_seconds(at: Timestamp) -> String {
+    Timestamp::from_second(at.as_second()).unwrap_or(at).to_string()
+}
