@@ -7,6 +7,8 @@ use kube::Client;
 use tokio_util::sync::CancellationToken;
 use url::Url;
 
+use crate::adapters::clock::Clock;
+use crate::adapters::prometheus::Connect;
 use crate::api::{Interception, Span};
 use crate::controller::{self, PrometheusFlag, RunOptions};
 use crate::server::{self, Health, Metrics};
@@ -157,6 +159,8 @@ async fn options(target: &Target, args: RunArgs) -> Result<RunOptions, CliError>
     let config = cluster::configure(target).await?;
     let client = Client::try_from(config).map_err(|error| CliError::Client(error.to_string()))?;
     Ok(RunOptions {
+        clock: Clock::system(),
+        connect: Connect::http(),
         client,
         namespace: target.namespace.clone(),
         lease_namespace: args.lease_namespace.unwrap_or_else(own_namespace),

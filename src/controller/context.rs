@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::sync::Mutex;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use jiff::Timestamp;
 use tokio::sync::{Notify, watch};
+use tokio::time::Instant;
 
 use crate::adapters::kube::call::Cluster;
 use crate::adapters::kube::events::Events;
@@ -66,7 +67,9 @@ impl Context {
     /// The claim to lead, if it is good for one more write.
     pub fn claim(&self) -> Result<Claim, NotLeading> {
         match *self.standing.borrow() {
-            Standing::Leading(claim) if claim.covers(self.cluster.deadline()) => Ok(claim),
+            Standing::Leading(claim) if claim.covers(self.cluster.deadline(), self.cluster.now()) => {
+                Ok(claim)
+            }
             _ => Err(NotLeading),
         }
     }

@@ -2,9 +2,8 @@
 //! about at once.
 
 use std::sync::Arc;
-use std::time::Instant;
 
-use jiff::Timestamp;
+use tokio::time::Instant;
 
 use crate::engine::Measurement;
 use crate::engine::world::Answered;
@@ -41,7 +40,7 @@ async fn ask(context: Arc<Context>, key: Key, uid: String, measurement: Measurem
             return;
         }
         desk.asking.remove(&(component.clone(), gate.clone()));
-        let at = Timestamp::now();
+        let at = context.cluster.now();
         desk.inbox.push(Answered { component, gate, key: evidence, at, answer });
     }
     context.queue.push(&key, Urgency::Urgent);

@@ -4,12 +4,16 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
+use crate::adapters::clock::Clock;
+use crate::adapters::prometheus::Connect;
 use crate::api::Interception;
 use crate::server::{Health, Metrics};
 
 /// Everything that `palier run` hands to the controller.
 #[derive(Clone)]
 pub struct RunOptions {
+    /// The time of day.
+    pub clock: Clock,
     /// The API server, as the ServiceAccount of the process. It does not repeat requests by itself.
     pub client: kube::Client,
     /// The one namespace to work in (namespaced mode: no cluster rights at all), or all of them.
@@ -28,6 +32,8 @@ pub struct RunOptions {
     pub retry_period: Duration,
     /// The MetricSource `default`, when a flag gives it; it then wins over the object of that name.
     pub prometheus: Option<PrometheusFlag>,
+    /// How metric servers are reached.
+    pub connect: Connect,
     /// What a Rollout with `interception: Auto` gets.
     pub interception: Interception,
     /// Whether hooks are run, which needs rights on Jobs and CronJobs.

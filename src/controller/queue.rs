@@ -6,9 +6,10 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tokio::sync::Notify;
+use tokio::time::Instant;
 
 use crate::adapters::kube::backoff::pause;
 
@@ -108,8 +109,9 @@ impl Queue {
             match due {
                 Some(due) => {
                     tokio::select! {
+                        biased;
                         () = self.changed.notified() => {}
-                        () = tokio::time::sleep_until(due.into()) => {}
+                        () = tokio::time::sleep_until(due) => {}
                     }
                 }
                 None => self.changed.notified().await,

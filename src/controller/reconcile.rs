@@ -1,9 +1,10 @@
 //! Observe → decide → act, for one Rollout, until it is at rest.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use jiff::Timestamp;
+use tokio::time::Instant;
 
 use crate::adapters::kube::call::CallError;
 use crate::adapters::kube::events::Note;
@@ -94,7 +95,7 @@ async fn rounds(
             context.config_policy.refresh(&context.cluster).await;
             continue;
         }
-        let now = whole_millis(Timestamp::now());
+        let now = whole_millis(context.cluster.now());
         let plan = (context.decide)(&seen.world, now);
         let is_at_rest = !plan.persist && plan.writes.is_empty() && plan.look.is_empty();
         *has_acted |= plan.persist || !plan.writes.is_empty();

@@ -97,7 +97,7 @@ pub async fn run(options: RunOptions) -> Result<(), RunError> {
 fn set_up(options: &RunOptions, standing: watch::Receiver<Standing>, core: &mut JoinSet<()>) -> Context {
     // Past the renew deadline a leader starts no write, and each write ends before another one can lead.
     let deadline = (options.lease_duration - options.renew_deadline).min(LONGEST_WRITE);
-    let cluster = Cluster::new(options.client.clone(), deadline);
+    let cluster = Cluster::new(options.client.clone(), deadline, options.clock.clone());
     let (events, sender) = events::queue(cluster.clone(), &options.identity);
     let metrics = options.metrics.clone();
     core.spawn(sender.run(move |sent: Result<(), CallError>| {
@@ -112,7 +112,7 @@ fn set_up(options: &RunOptions, standing: watch::Receiver<Standing>, core: &mut 
         names: Names::default(),
         desks: Desks::default(),
         queue: Queue::default(),
-        sources: Sources::new(),
+        sources: Sources::reached_by(options.connect.clone()),
         source_changed: Notify::new(),
         allowed: Mutex::default(),
         config_policy: Policy::new(CONFIG_POLICY, options.namespace.is_none()),
@@ -141,7 +141,7 @@ fn candidate(options: &RunOptions) -> Candidate {
         renew_deadline: options.renew_deadline,
         retry_period: options.retry_period,
     };
-    Candidate::new(Cluster::new(options.client.clone(), deadline), terms)
+    Candidate::new(Cluster::new(options.client.clone(), deadline, options.clock.clone()), terms)
 }
 
 /// Waits until the stores hold what the API server holds; `false` if the end was asked before.

@@ -67,6 +67,7 @@ impl Follower {
             // Without sources there is nothing to refresh.
             let has_any = !self.known.is_empty();
             tokio::select! {
+                biased;
                 () = self.context.source_changed.notified() => {}
                 () = tokio::time::sleep(pause), if has_any => {}
             }

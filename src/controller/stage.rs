@@ -37,7 +37,7 @@ impl Stage {
     /// A stage with one Rollout `shop/shop` of one component `api` without traffic.
     pub fn with(decide: fn(&World, Timestamp) -> Plan) -> Self {
         let (cluster, script) = cluster(Duration::from_millis(200));
-        let claim = Claim::lasting(EPOCH, Duration::from_secs(60));
+        let claim = Claim::lasting(EPOCH, Duration::from_secs(60), Timestamp::now());
         let (standing, seen) = watch::channel(Standing::Leading(claim));
         let (events, sender) = events::queue(cluster.clone(), "test");
         let context = Context {

@@ -1,5 +1,7 @@
 use std::time::Duration;
 
+use palier::adapters::clock::Clock;
+use palier::adapters::prometheus::Connect;
 use palier::api::Interception;
 use palier::controller::{RunError, RunOptions, run};
 use palier::server::{Health, Metrics};
@@ -29,6 +31,8 @@ impl Running {
 
 fn options(server: &Server, identity: &str, namespace: Option<&str>) -> RunOptions {
     RunOptions {
+        clock: Clock::system(),
+        connect: Connect::http(),
         client: server.client(),
         namespace: namespace.map(str::to_owned),
         lease_namespace: "palier-system".to_owned(),

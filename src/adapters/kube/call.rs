@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use http::Request;
+use jiff::Timestamp;
 use kube::Client;
 use kube::api::{ListParams, Preconditions, PropagationPolicy};
 use kube::core::Status;
@@ -11,6 +12,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::row::{Row, View};
+use crate::adapters::clock::Clock;
 use crate::api::names::FIELD_MANAGER;
 use crate::engine::world::Seen;
 
@@ -105,19 +107,32 @@ impl CallError {
 pub struct Cluster {
     client: Client,
     deadline: Duration,
+    clock: Clock,
 }
 
 impl Cluster {
     /// The API server behind `client`, whose answers are awaited for `deadline`. The client must not repeat requests.
     #[must_use]
-    pub const fn new(client: Client, deadline: Duration) -> Self {
-        Self { client, deadline }
+    pub const fn new(client: Client, deadline: Duration, clock: Clock) -> Self {
+        Self { client, deadline, clock }
+    }
+
+    /// The time of day, by the clock of this process.
+    #[must_use]
+    pub fn now(&self) -> Timestamp {
+        self.clock.now()
     }
 
     /// The client, for watches.
     #[must_use]
     pub const fn client(&self) -> &Client {
         &self.client
+    }
+
+    /// The clock of this process.
+    #[must_use]
+    pub const fn clock(&self) -> &Clock {
+        &self.clock
     }
 
     /// How long an answer is awaited.

@@ -3,7 +3,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use futures::future::try_join_all;
-use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -65,7 +64,7 @@ pub async fn look(cluster: &Cluster, subject: Subject<'_>) -> Result<Look<Config
 }
 
 async fn look_at_all(cluster: &Cluster, subject: Subject<'_>) -> Result<ConfigSeen, CallError> {
-    let at = Timestamp::now();
+    let at = cluster.now();
     let namespace = subject.rollout.namespace.as_str();
     let sources = subject.sources.iter().map(|(kind, name)| source(cluster, subject, *kind, name));
     let kinds = [ConfigKind::ConfigMap, ConfigKind::Secret];

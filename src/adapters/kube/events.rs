@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
@@ -12,6 +11,7 @@ use super::backoff::fraction;
 use super::call::{CallError, Cluster, Path};
 use super::row::View;
 use super::views::RolloutView;
+use crate::adapters::clock::Clock;
 use crate::api::names::GROUP;
 use crate::engine::world::RolloutSeen;
 
@@ -29,6 +29,7 @@ pub struct Events {
     waiting: mpsc::Sender<(String, Value)>,
     dropped: Arc<AtomicU64>,
     instance: String,
+    clock: Clock,
 }
 
 /// Sends what was taken.
@@ -53,7 +54,8 @@ pub struct Note<'a> {
 pub fn queue(cluster: Cluster, identity: &str) -> (Events, EventSender) {
     let (sender, waiting) = mpsc::channel(WAITING);
     let instance = shortened(identity, LONGEST_INSTANCE).to_owned();
-    (Events { waiting: sender, dropped: Arc::default(), instance }, EventSender { cluster, waiting })
+    let clock = cluster.clock().clone();
+    (Events { waiting: sender, dropped: Arc::default(), instance, clock }, EventSender { cluster, waiting })
 }
 
 impl Events {
@@ -73,7 +75,7 @@ impl Events {
 
     fn event(&self, rollout: &RolloutSeen, note: Note<'_>) -> Value {
         let at = &rollout.at;
-        let now = Timestamp::now();
+        let now = self.clock.now();
         // Two Events of one Rollout in the same nanosecond would need the same random number too.
         let unique = now.as_nanosecond() ^ i128::from((fraction() * f64::from(1 << 24)) as u32);
         json!({

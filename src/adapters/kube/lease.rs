@@ -9,12 +9,13 @@
 //! stopped for a while finds its claim too old by the monotonic clock, which goes on while a process is stopped, or by
 //! the wall clock, which goes on while the machine sleeps.
 
-use std::time::{Duration, Instant, SystemTime};
+use std::time::Duration;
 
 use jiff::Timestamp;
 use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta};
 use tokio::sync::watch;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::backoff::fraction;
@@ -47,21 +48,25 @@ pub struct Claim {
     /// The term.
     pub epoch: i64,
     until: Instant,
-    until_wall: SystemTime,
+    until_wall: Timestamp,
 }
 
 impl Claim {
-    /// A claim of term `epoch` that is good for `duration` from now.
+    /// A claim of term `epoch` that is good for `duration` from now, which is `now` by the clock on the wall.
     #[must_use]
-    pub fn lasting(epoch: i64, duration: Duration) -> Self {
-        Self { epoch, until: Instant::now() + duration, until_wall: SystemTime::now() + duration }
+    pub fn lasting(epoch: i64, duration: Duration, now: Timestamp) -> Self {
+        Self { epoch, until: Instant::now() + duration, until_wall: later(now, duration) }
     }
 
-    /// Whether the claim stays good for `time` from now.
+    /// Whether the claim stays good for `time` from now, which is `now` by the clock on the wall.
     #[must_use]
-    pub fn covers(&self, time: Duration) -> bool {
-        Instant::now() + time <= self.until && SystemTime::now() + time <= self.until_wall
+    pub fn covers(&self, time: Duration, now: Timestamp) -> bool {
+        Instant::now() + time <= self.until && later(now, time) <= self.until_wall
     }
+}
+
+fn later(now: Timestamp, time: Duration) -> Timestamp {
+    now.saturating_add(time).unwrap_or(Timestamp::MAX)
 }
 
 /// Where this process stands.
@@ -145,7 +150,7 @@ impl Candidate {
         if let Some(spec) = &mut lease.spec {
             spec.holder_identity = Some(String::new());
             spec.lease_duration_seconds = Some(1);
-            spec.renew_time = Some(MicroTime(Timestamp::now()));
+            spec.renew_time = Some(MicroTime(self.cluster.now()));
         }
         if let Err(error) = self.put(&lease).await {
             tracing::warn!(%error, "the Lease was not released: the next leader waits until it expires");
@@ -175,7 +180,7 @@ impl Candidate {
 
     async fn create(&mut self) -> Result<Option<Claim>, CallError> {
         let now = Instant::now();
-        let epoch = (Timestamp::now().as_second() - FIRST_EPOCH_SECONDS).max(60) / 60;
+        let epoch = (self.cluster.now().as_second() - FIRST_EPOCH_SECONDS).max(60) / 60;
         let lease = Lease {
             metadata: ObjectMeta {
                 name: Some(self.terms.name.clone()),
@@ -197,7 +202,7 @@ impl Candidate {
         let now = Instant::now();
         let mut renewed = lease.clone();
         if let Some(spec) = &mut renewed.spec {
-            spec.renew_time = Some(MicroTime(Timestamp::now()));
+            spec.renew_time = Some(MicroTime(self.cluster.now()));
         }
         match self.put(&renewed).await {
             Ok(lease) => return Ok(Some(self.hold(lease, now))),
@@ -221,7 +226,7 @@ impl Candidate {
         }
         let mut again = found;
         if let Some(spec) = &mut again.spec {
-            spec.renew_time = Some(MicroTime(Timestamp::now()));
+            spec.renew_time = Some(MicroTime(self.cluster.now()));
         }
         match self.put(&again).await {
             Ok(lease) => Ok(Some(self.hold(lease, now))),
@@ -242,7 +247,7 @@ impl Candidate {
         Claim {
             epoch: i64::from(epoch),
             until: sent + self.terms.duration,
-            until_wall: SystemTime::now() + left,
+            until_wall: later(self.cluster.now(), left),
         }
     }
 
@@ -266,7 +271,7 @@ impl Candidate {
     }
 
     fn spec(&self, epoch: i64) -> LeaseSpec {
-        let now = MicroTime(Timestamp::now());
+        let now = MicroTime(self.cluster.now());
         LeaseSpec {
             holder_identity: Some(self.terms.identity.clone()),
             lease_duration_seconds: i32::try_from(self.terms.duration.as_secs()).ok(),

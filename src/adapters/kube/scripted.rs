@@ -11,6 +11,7 @@ use kube::client::Body;
 use serde_json::{Value, json};
 
 use super::call::Cluster;
+use crate::adapters::clock::Clock;
 
 /// A request as it arrived.
 #[derive(Clone, Debug, PartialEq)]
@@ -79,7 +80,7 @@ pub fn cluster(deadline: Duration) -> (Cluster, Script) {
             Ok::<_, Infallible>(Response::builder().status(status).body(body).unwrap())
         }
     });
-    (Cluster::new(Client::new(service, "default"), deadline), script)
+    (Cluster::new(Client::new(service, "default"), deadline, Clock::system()), script)
 }
 
 /// A recorded object.

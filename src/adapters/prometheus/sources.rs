@@ -4,6 +4,7 @@
 //! thousand Rollouts with the same gate do not become a flood.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use futures::FutureExt;
@@ -11,9 +12,55 @@ use futures::future::{BoxFuture, Shared, WeakShared};
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout_at};
 
+use crate::api::Span;
 use crate::engine::{Answer, Ask};
 
 use super::client::{PrometheusClient, SourceConfig, SourceError};
+
+/// A metric server that can be asked.
+pub trait MetricServer: Send + Sync + fmt::Debug {
+    /// The longest time for one answer, waiting included.
+    fn timeout(&self) -> Span;
+
+    /// Asks until `deadline`. Whatever goes wrong is an [`Answer::Failed`] in words.
+    fn ask<'s>(&'s self, ask: &'s Ask, deadline: Instant) -> BoxFuture<'s, Answer>;
+}
+
+impl MetricServer for PrometheusClient {
+    fn timeout(&self) -> Span {
+        self.timeout()
+    }
+
+    fn ask<'s>(&'s self, ask: &'s Ask, deadline: Instant) -> BoxFuture<'s, Answer> {
+        self.ask_until(ask, deadline).boxed()
+    }
+}
+
+/// How a metric server is reached.
+#[derive(Clone)]
+pub struct Connect(Arc<dyn Fn(SourceConfig) -> Result<Arc<dyn MetricServer>, SourceError> + Send + Sync>);
+
+impl Connect {
+    /// Over HTTP.
+    #[must_use]
+    pub fn http() -> Self {
+        Self::of(|config| Ok(Arc::new(PrometheusClient::new(config)?)))
+    }
+
+    /// As `connect` says.
+    #[must_use]
+    pub fn of(
+        connect: impl Fn(SourceConfig) -> Result<Arc<dyn MetricServer>, SourceError> + Send + Sync + 'static,
+    ) -> Self {
+        Self(Arc::new(connect))
+    }
+}
+
+impl fmt::Debug for Connect {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str("Connect")
+    }
+}
 
 /// Questions that one server is asked at the same time.
 const AT_ONCE_MAX: usize = 16;
@@ -23,9 +70,16 @@ const UNDER_WAY_MAX: usize = 4_096;
 type Flight = Shared<BoxFuture<'static, Answer>>;
 
 /// A registry of metric servers by the name of their MetricSource.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Sources {
+    connect: Connect,
     known: Mutex<BTreeMap<String, Arc<Source>>>,
+}
+
+impl Default for Sources {
+    fn default() -> Self {
+        Self::new()
+    }
 }
 
 /// One source, as long as nothing of it changes.
@@ -38,17 +92,23 @@ struct Source {
 
 #[derive(Debug)]
 struct Server {
-    client: PrometheusClient,
+    client: Arc<dyn MetricServer>,
     places: Semaphore,
     /// Questions under way.
     flights: Mutex<BTreeMap<Ask, WeakShared<BoxFuture<'static, Answer>>>>,
 }
 
 impl Sources {
-    /// No sources.
+    /// No sources; those that come are reached over HTTP.
     #[must_use]
     pub fn new() -> Self {
-        Self::default()
+        Self::reached_by(Connect::http())
+    }
+
+    /// No sources; those that come are reached by `connect`.
+    #[must_use]
+    pub const fn reached_by(connect: Connect) -> Self {
+        Self { connect, known: Mutex::new(BTreeMap::new()) }
     }
 
     /// Adds a source, or changes it. Connections are kept if `config` is the same as before. `namespaces` are those that
@@ -60,9 +120,8 @@ impl Sources {
     pub fn set(&self, name: &str, config: SourceConfig, namespaces: Vec<String>) -> Result<(), SourceError> {
         let old = locked(&self.known).get(name).cloned();
         let kept = old.filter(|old| old.config == config).map(|old| old.server.clone());
-        let server = kept.unwrap_or_else(|| {
-            PrometheusClient::new(config.clone()).map(|client| Arc::new(Server::new(client)))
-        });
+        let server = kept
+            .unwrap_or_else(|| (self.connect.0)(config.clone()).map(|client| Arc::new(Server::new(client))));
         let outcome = server.as_ref().map(|_| ()).map_err(Clone::clone);
         locked(&self.known).insert(name.to_owned(), Arc::new(Source { config, namespaces, server }));
         outcome
@@ -97,7 +156,7 @@ impl Sources {
 }
 
 impl Server {
-    fn new(client: PrometheusClient) -> Self {
+    fn new(client: Arc<dyn MetricServer>) -> Self {
         Server { client, places: Semaphore::new(AT_ONCE_MAX), flights: Mutex::default() }
     }
 
@@ -122,7 +181,7 @@ impl Server {
     async fn fly(self: Arc<Self>, ask: Ask) -> Answer {
         let deadline = Instant::now() + self.client.timeout().as_std();
         let answer = match timeout_at(deadline, self.places.acquire()).await {
-            Ok(Ok(_place)) => self.client.ask_until(&ask, deadline).await,
+            Ok(Ok(_place)) => self.client.ask(&ask, deadline).await,
             _ => Answer::Failed(
                 "the metric server is so busy with earlier questions that this one was not asked".to_owned(),
             ),
@@ -141,8 +200,6 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 #[cfg(test)]
 mod tests {
-    use crate::api::Span;
-
     use super::*;
 
     #[tokio::test]
@@ -156,7 +213,7 @@ mod tests {
             auth: None,
             allow_loopback: true,
         };
-        let server = Arc::new(Server::new(PrometheusClient::new(config).unwrap()));
+        let server = Arc::new(Server::new(Arc::new(PrometheusClient::new(config).unwrap())));
         let up = Ask::Number("up".to_owned());
         let first = server.flight(&up).unwrap();
         assert!(matches!(first.clone().await, Answer::Failed(_)));

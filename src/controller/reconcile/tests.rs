@@ -122,7 +122,7 @@ async fn who_does_not_lead_writes_nothing() {
         Standing::Waiting,
         Standing::Lost,
         // Shorter than a write may take.
-        Standing::Leading(Claim::lasting(EPOCH, Duration::from_millis(100))),
+        Standing::Leading(Claim::lasting(EPOCH, Duration::from_millis(100), Timestamp::now())),
     ] {
         stage.standing.send_replace(standing);
         assert_eq!(reconcile(&stage.context, &key()).await, Ended::Failed);

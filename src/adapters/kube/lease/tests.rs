@@ -107,7 +107,7 @@ async fn a_claim_is_renewed_with_the_version_that_was_written() {
     script.say(200, lease("me", 8, "12"));
     let (standing, _) = candidate.step().await;
     let Standing::Leading(claim) = standing else { panic!("{standing:?}") };
-    assert!(claim.covers(SECOND * 14) && !claim.covers(SECOND * 16));
+    assert!(claim.covers(SECOND * 14, Timestamp::now()) && !claim.covers(SECOND * 16, Timestamp::now()));
     assert_eq!(script.asked()[0].body["metadata"]["resourceVersion"], "11");
 }
 
@@ -147,7 +147,10 @@ async fn a_leader_without_answers_gives_up_at_the_renew_deadline_and_its_claim_r
     let took = started.elapsed();
     assert!((Duration::from_millis(350)..Duration::from_millis(790)).contains(&took), "{took:?}");
     let claim = last.unwrap();
-    assert!(!claim.covers(Duration::from_millis(600)), "an unanswered renewal must not lengthen the claim");
+    assert!(
+        !claim.covers(Duration::from_millis(600), Timestamp::now()),
+        "an unanswered renewal must not lengthen the claim"
+    );
 }
 
 #[tokio::test]
