@@ -17,4 +17,4 @@ pub mod tls;
 
 pub use client::{PrometheusClient, SourceConfig, SourceError};
 pub use secret::{Auth, Secret};
-pub use sources::{Connect, MetricServer, Sources};
+pub use sources::{Connect, MetricServer, Reached, Sources};

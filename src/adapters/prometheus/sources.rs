@@ -36,9 +36,12 @@ impl MetricServer for PrometheusClient {
     }
 }
 
+/// A metric server, or why it cannot be asked at all.
+pub type Reached = Result<Arc<dyn MetricServer>, SourceError>;
+
 /// How a metric server is reached.
 #[derive(Clone)]
-pub struct Connect(Arc<dyn Fn(SourceConfig) -> Result<Arc<dyn MetricServer>, SourceError> + Send + Sync>);
+pub struct Connect(Arc<dyn Fn(SourceConfig) -> Reached + Send + Sync>);
 
 impl Connect {
     /// Over HTTP.
@@ -49,9 +52,7 @@ impl Connect {
 
     /// As `connect` says.
     #[must_use]
-    pub fn of(
-        connect: impl Fn(SourceConfig) -> Result<Arc<dyn MetricServer>, SourceError> + Send + Sync + 'static,
-    ) -> Self {
+    pub fn of(connect: impl Fn(SourceConfig) -> Reached + Send + Sync + 'static) -> Self {
         Self(Arc::new(connect))
     }
 }
