@@ -156,6 +156,27 @@ impl Kind {
         }
     }
 
+    /// Whether it is served from a CustomResourceDefinition.
+    #[must_use]
+    pub const fn is_custom(self) -> bool {
+        matches!(
+            self,
+            Self::Rollout
+                | Self::RolloutRun
+                | Self::RolloutAction
+                | Self::MetricSource
+                | Self::HttpRoute
+                | Self::GrpcRoute
+        )
+    }
+
+    /// Whether an update may come without the version that it is based on. Custom resources must bring it.
+    /// <https://kubernetes.io/docs/reference/using-api/api-concepts/#resource-versions>
+    #[must_use]
+    pub const fn takes_unconditional_updates(self) -> bool {
+        !self.is_custom() && !matches!(self, Self::Lease | Self::MutatingPolicy | Self::MutatingBinding)
+    }
+
     /// `apiVersion`.
     #[must_use]
     pub fn api_version(self) -> String {

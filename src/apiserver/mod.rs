@@ -4,10 +4,26 @@
 //! It is written from the Kubernetes documentation and compared with the real one by the fidelity tests; it uses nothing of the
 //! engine, so that a mistake there is not repeated here.
 
+pub mod answer;
+pub mod connection;
+pub mod front;
 pub mod kinds;
+pub mod patch;
+pub mod reads;
 pub mod refusal;
+pub mod request;
+pub mod selector;
+pub mod server;
 pub mod store;
+pub mod watch;
+pub mod weather;
+pub mod writes;
 
+pub use connection::Connection;
+pub use front::{Front, Sight};
 pub use kinds::Kind;
 pub use refusal::Refusal;
-pub use store::{Caller, Key, Part, Revision, Store, Verb};
+pub use request::Act;
+pub use server::{ApiServer, Clock};
+pub use store::{Admit, Caller, Key, Part, Review, Revision, Store, Verb};
+pub use weather::{Deed, Fate, Sighted, Stream, Weather};

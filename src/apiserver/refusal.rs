@@ -2,6 +2,8 @@
 
 use serde_json::{Value, json};
 
+use super::store::Key;
+
 /// A refusal, as `meta/v1 Status`.
 /// <https://kubernetes.io/docs/reference/generated/kubernetes-api/v1.33/#status-v1-meta>
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -15,13 +17,15 @@ pub struct Refusal {
     pub message: String,
     /// Seconds of `Retry-After`, if the server names them.
     pub retry_after: Option<u32>,
+    /// `details`, which say what it is about; null if there are none.
+    pub details: Value,
 }
 
 impl Refusal {
     /// A refusal with this status, reason and message.
     #[must_use]
     pub fn new(code: u16, reason: &'static str, message: impl Into<String>) -> Self {
-        Self { code, reason, message: message.into(), retry_after: None }
+        Self { code, reason, message: message.into(), retry_after: None, details: Value::Null }
     }
 
     /// 404.
@@ -42,6 +46,12 @@ impl Refusal {
         Self::new(409, "AlreadyExists", format!("{what} already exists"))
     }
 
+    /// 400.
+    #[must_use]
+    pub fn bad_request(why: impl Into<String>) -> Self {
+        Self::new(400, "BadRequest", why)
+    }
+
     /// 422: what is asked for is not valid.
     #[must_use]
     pub fn invalid(why: impl Into<String>) -> Self {
@@ -60,12 +70,40 @@ impl Refusal {
         Self::new(410, "Expired", why)
     }
 
+    /// The same, with `details` about an object.
+    #[must_use]
+    pub fn about(mut self, key: &Key) -> Self {
+        let facts = key.kind.facts();
+        self.details = json!({"name": key.name, "kind": facts.plural});
+        if !facts.group.is_empty() {
+            self.details["group"] = facts.group.into();
+        }
+        self
+    }
+
+    /// The same, with the seconds after which to ask again.
+    #[must_use]
+    pub fn retry_after(mut self, seconds: u32) -> Self {
+        self.retry_after = Some(seconds);
+        self
+    }
+
     /// The body of the answer.
     #[must_use]
     pub fn status(&self) -> Value {
-        json!({
+        let mut status = json!({
             "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure",
-            "message": self.message, "reason": self.reason, "code": self.code,
-        })
+            "message": self.message, "code": self.code,
+        });
+        if !self.reason.is_empty() {
+            status["reason"] = self.reason.into();
+        }
+        if !self.details.is_null() {
+            status["details"] = self.details.clone();
+        }
+        if let Some(seconds) = self.retry_after {
+            status["details"]["retryAfterSeconds"] = seconds.into();
+        }
+        status
     }
 }

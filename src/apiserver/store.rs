@@ -41,6 +41,8 @@ impl std::fmt::Display for Key {
 pub struct Caller {
     /// User name.
     pub user: String,
+    /// Groups of the user.
+    pub groups: Vec<String>,
     /// The time of the server.
     pub at: Timestamp,
 }
@@ -49,7 +51,7 @@ impl Caller {
     /// Somebody at some time.
     #[must_use]
     pub fn new(user: &str, at: Timestamp) -> Self {
-        Self { user: user.to_owned(), at }
+        Self { user: user.to_owned(), groups: vec!["system:authenticated".to_owned()], at }
     }
 }
 
@@ -101,11 +103,26 @@ pub struct Precondition {
     pub version: Option<String>,
 }
 
-/// A plug-in of admission: sees each write of any caller, may change or refuse it.
-pub type Admit = fn(&Store, &Caller, &Key, before: Option<&Value>, after: &mut Value) -> Result<(), Refusal>;
+/// A write that admission looks at.
+#[derive(Clone, Copy, Debug)]
+pub struct Review<'a> {
+    /// The objects as they are.
+    pub store: &'a Store,
+    /// Who asks.
+    pub caller: &'a Caller,
+    /// What is written.
+    pub key: &'a Key,
+    /// Which part of it.
+    pub part: Part,
+    /// The object as it is; `None` if the write creates it.
+    pub before: Option<&'a Value>,
+}
+
+/// A plug-in of admission: sees each creation and each update of any caller, may change or refuse it.
+pub type Admit = Arc<dyn Fn(&Review<'_>, &mut Value) -> Result<(), Refusal> + Send + Sync>;
 
 /// The store.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Default)]
 pub struct Store {
     objects: BTreeMap<Key, Arc<Value>>,
     log: Vec<Revision>,
@@ -114,6 +131,17 @@ pub struct Store {
     revision: u64,
     uids: u64,
     admission: Vec<Admit>,
+}
+
+impl std::fmt::Debug for Store {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { objects, revision, compacted, .. } = self;
+        out.debug_struct("Store")
+            .field("objects", &objects.len())
+            .field("revision", revision)
+            .field("compacted", compacted)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Store {
@@ -127,6 +155,19 @@ impl Store {
     #[must_use]
     pub const fn revision(&self) -> u64 {
         self.revision
+    }
+
+    /// The revision up to which changes are forgotten.
+    #[must_use]
+    pub const fn compacted(&self) -> u64 {
+        self.compacted
+    }
+
+    /// The revision of the last change that was committed at `time` or before.
+    #[must_use]
+    pub fn revision_at(&self, time: Timestamp) -> u64 {
+        let committed = self.log.partition_point(|change| change.at <= time);
+        committed.checked_sub(1).map_or(self.compacted.max(1), |last| self.log[last].number)
     }
 
     /// One object.
@@ -155,6 +196,28 @@ impl Store {
         }
         let from = self.log.partition_point(|change| change.number <= revision);
         Some(&self.log[from..])
+    }
+
+    /// The objects of a kind as they were at `revision`, by namespace and name; `None` if that is not known any more.
+    #[must_use]
+    pub fn list_at(
+        &self,
+        kind: Kind,
+        namespace: Option<&str>,
+        revision: u64,
+    ) -> Option<BTreeMap<Key, Arc<Value>>> {
+        let mut then: BTreeMap<Key, Arc<Value>> =
+            self.list(kind, namespace).map(|(key, object)| (key.clone(), object.clone())).collect();
+        for change in self.since(revision)?.iter().rev() {
+            if change.key.kind != kind || namespace.is_some_and(|within| change.key.namespace != within) {
+                continue;
+            }
+            match &change.before {
+                Some(before) => drop(then.insert(change.key.clone(), before.clone())),
+                None => drop(then.remove(&change.key)),
+            }
+        }
+        Some(then)
     }
 
     /// Every change that is kept, oldest first.
@@ -192,7 +255,7 @@ impl Store {
         }
         let key = Key::new(kind, if facts.namespaced { namespace } else { "" }, &name);
         if self.objects.contains_key(&key) {
-            return Err(Refusal::exists(&key.to_string()));
+            return Err(Refusal::exists(&key.to_string()).about(&key));
         }
         object["apiVersion"] = json!(kind.api_version());
         object["kind"] = json!(facts.name);
@@ -210,7 +273,7 @@ impl Store {
         if facts.generation != Generation::None {
             metadata.insert("generation".to_owned(), json!(1));
         }
-        self.admit(caller, &key, None, &mut object)?;
+        self.admit((caller, &key, Part::Main), None, &mut object)?;
         Ok(self.commit(caller, Verb::Create, key, None, object))
     }
 
@@ -227,12 +290,12 @@ impl Store {
         change: impl FnOnce(Value) -> Result<Value, Refusal>,
     ) -> Result<Arc<Value>, Refusal> {
         let Some(before) = self.objects.get(key).cloned() else {
-            return Err(Refusal::not_found(&key.to_string()));
+            return Err(Refusal::not_found(&key.to_string()).about(key));
         };
         let asked = change(Value::clone(&before))?;
         check(key, &before, &Precondition::of(&asked))?;
         let mut after = merged(key.kind, &before, asked, part);
-        self.admit(caller, key, Some(&before), &mut after)?;
+        self.admit((caller, key, part), Some(&before), &mut after)?;
         after = merged(key.kind, &before, after, part);
         if after == *before {
             return Ok(before);
@@ -261,7 +324,7 @@ impl Store {
         grace_seconds: Option<i64>,
     ) -> Result<(Arc<Value>, bool), Refusal> {
         let Some(before) = self.objects.get(key).cloned() else {
-            return Err(Refusal::not_found(&key.to_string()));
+            return Err(Refusal::not_found(&key.to_string()).about(key));
         };
         check(key, &before, precondition)?;
         let mut after = Value::clone(&before);
@@ -294,12 +357,12 @@ impl Store {
 
     fn admit(
         &self,
-        caller: &Caller,
-        key: &Key,
+        (caller, key, part): (&Caller, &Key, Part),
         before: Option<&Value>,
         after: &mut Value,
     ) -> Result<(), Refusal> {
-        self.admission.iter().try_for_each(|admit| admit(self, caller, key, before, after))
+        let review = Review { store: self, caller, key, part, before };
+        self.admission.iter().try_for_each(|admit| admit(&review, after))
     }
 
     fn commit(
@@ -342,12 +405,12 @@ fn check(key: &Key, stored: &Value, asked: &Precondition) -> Result<(), Refusal>
     if asked.uid.is_some() && asked.uid != found.uid {
         let (asked, found) = (asked.uid.clone().unwrap_or_default(), found.uid.unwrap_or_default());
         let why = format!("Precondition failed: UID in precondition: {asked}, UID in object meta: {found}");
-        return Err(Refusal::conflict(&key.to_string(), &why));
+        return Err(Refusal::conflict(&key.to_string(), &why).about(key));
     }
     if asked.version.is_some() && asked.version != found.version {
         let why =
             "the object has been modified; please apply your changes to the latest version and try again";
-        return Err(Refusal::conflict(&key.to_string(), why));
+        return Err(Refusal::conflict(&key.to_string(), why).about(key));
     }
     Ok(())
 }

@@ -1,0 +1,167 @@
+//! What the writing requests do with the store.
+
+use serde_json::{Value, json};
+
+use super::answer::Answer;
+use super::kinds::Kind;
+use super::patch;
+use super::refusal::Refusal;
+use super::request::{Act, Asked};
+use super::store::{Caller, Precondition, Store};
+
+/// The letters of generated names.
+/// <https://github.com/kubernetes/kubernetes/blob/master/staging/src/k8s.io/apimachinery/pkg/util/rand/rand.go>
+const LETTERS: &[u8] = b"bcdfghjklmnpqrstvwxz2456789";
+
+/// Does one write.
+///
+/// # Errors
+/// As the API server refuses it.
+pub fn perform(
+    store: &mut Store,
+    caller: &Caller,
+    asked: &Asked,
+    content_type: &str,
+    body: &[u8],
+) -> Result<Answer, Refusal> {
+    match asked.act {
+        Act::Create => create(store, caller, asked, body),
+        Act::Update => replace(store, caller, asked, body),
+        Act::Patch => {
+            let key = asked.key();
+            let after = store.update(caller, &key, asked.part, |mut object| {
+                patch::apply(asked.kind, &mut object, content_type, body)?;
+                Ok(object)
+            })?;
+            Ok(Answer::json(200, &after))
+        }
+        Act::Delete => delete(store, caller, asked, body),
+        Act::Get | Act::List | Act::Watch => Err(Refusal::bad_request("it is no write")),
+    }
+}
+
+fn create(store: &mut Store, caller: &Caller, asked: &Asked, body: &[u8]) -> Result<Answer, Refusal> {
+    let mut object = manifest(asked, body)?;
+    let metadata = &mut object["metadata"];
+    if !text(metadata, "resourceVersion").is_empty() {
+        let why = "resourceVersion should not be set on objects to be created";
+        return Err(Refusal::new(500, "InternalError", why));
+    }
+    let prefix = text(metadata, "generateName").to_owned();
+    if text(metadata, "name").is_empty() && !prefix.is_empty() {
+        let name = generated(&prefix, store.revision());
+        metadata["name"] = json!(name);
+    }
+    let made = store.create(caller, asked.kind, &asked.namespace, object)?;
+    Ok(Answer::json(201, &made))
+}
+
+fn replace(store: &mut Store, caller: &Caller, asked: &Asked, body: &[u8]) -> Result<Answer, Refusal> {
+    let object = manifest(asked, body)?;
+    let metadata = &object["metadata"];
+    if text(metadata, "name") != asked.name {
+        let (name, path) = (text(metadata, "name"), &asked.name);
+        let why = format!("the name of the object ({name}) does not match the name on the URL ({path})");
+        return Err(Refusal::bad_request(why));
+    }
+    let key = asked.key();
+    let is_there = store.get(asked.kind, &key.namespace, &key.name).is_some();
+    let is_conditional = !text(metadata, "resourceVersion").is_empty();
+    if is_there && !is_conditional && !asked.kind.takes_unconditional_updates() {
+        let why = "metadata.resourceVersion: Invalid value: 0: must be specified for an update";
+        return Err(Refusal::invalid(why).about(&key));
+    }
+    let after = store.update(caller, &key, asked.part, |_| Ok(object))?;
+    Ok(Answer::json(200, &after))
+}
+
+fn delete(store: &mut Store, caller: &Caller, asked: &Asked, body: &[u8]) -> Result<Answer, Refusal> {
+    let options: Value = if body.is_empty() {
+        Value::Null
+    } else {
+        serde_json::from_slice(body).map_err(|error| Refusal::bad_request(error.to_string()))?
+    };
+    let said = |name: &str| {
+        let word = asked.word(name);
+        if word.is_empty() { text(&options, name).to_owned() } else { word.to_owned() }
+    };
+    let propagation = said("propagationPolicy");
+    let finalizer = match propagation.as_str() {
+        "Foreground" => Some("foregroundDeletion"),
+        "Orphan" => Some("orphan"),
+        // Jobs have always left their pods behind unless told otherwise.
+        "" if asked.kind == Kind::Job => Some("orphan"),
+        "" | "Background" => None,
+        other => {
+            let why = format!(
+                "DeleteOptions.meta.k8s.io \"\" is invalid: propagationPolicy: Unsupported value: \"{other}\": supported values: \"Background\", \"Foreground\", \"Orphan\""
+            );
+            return Err(Refusal::invalid(why));
+        }
+    };
+    let grace =
+        options["gracePeriodSeconds"].as_i64().or_else(|| asked.word("gracePeriodSeconds").parse().ok());
+    let given = |field: &str| options["preconditions"][field].as_str().map(str::to_owned);
+    let precondition = Precondition { uid: given("uid"), version: given("resourceVersion") };
+    let key = asked.key();
+    let (object, is_gone) = store.delete(caller, &key, &precondition, finalizer, grace)?;
+    if !is_gone {
+        let code = if propagation == "Foreground" { 202 } else { 200 };
+        return Ok(Answer::json(code, &object));
+    }
+    if matches!(asked.kind, Kind::Pod | Kind::Service) {
+        return Ok(Answer::json(200, &object));
+    }
+    let mut details = Refusal::not_found("").about(&key).details;
+    details["uid"] = object["metadata"]["uid"].clone();
+    let status = json!({
+        "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "details": details,
+    });
+    Ok(Answer::json(200, &status))
+}
+
+/// The object in the body of a request, which must be of the kind and in the namespace of its path.
+fn manifest(asked: &Asked, body: &[u8]) -> Result<Value, Refusal> {
+    let mut object: Value =
+        serde_json::from_slice(body).map_err(|error| Refusal::bad_request(error.to_string()))?;
+    let (api_version, facts) = (asked.kind.api_version(), asked.kind.facts());
+    for (field, wanted) in [("apiVersion", api_version.as_str()), ("kind", facts.name)] {
+        let found = text(&object, field);
+        if !found.is_empty() && found != wanted {
+            let why = format!("the {field} in the data ({found}) does not match the expected one ({wanted})");
+            return Err(Refusal::bad_request(why));
+        }
+    }
+    let namespace = text(&object["metadata"], "namespace");
+    if facts.namespaced && !namespace.is_empty() && namespace != asked.namespace {
+        let why = "the namespace of the provided object does not match the namespace sent on the request";
+        return Err(Refusal::bad_request(why));
+    }
+    if !object.is_object() {
+        return Err(Refusal::bad_request("the body is no object"));
+    }
+    if !object["metadata"].is_object() {
+        object["metadata"] = json!({});
+    }
+    Ok(object)
+}
+
+fn text<'v>(value: &'v Value, field: &str) -> &'v str {
+    value.get(field).and_then(Value::as_str).unwrap_or_default()
+}
+
+/// A name with five letters more; other ones for each revision.
+fn generated(prefix: &str, revision: u64) -> String {
+    // The finalizer of SplitMix64, so that names in a row do not look alike.
+    let mut mixed = revision.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    mixed ^= mixed >> 31;
+    let mut name: String = prefix.chars().take(58).collect();
+    for _ in 0..5 {
+        let index = usize::try_from(mixed % LETTERS.len() as u64).unwrap_or_default();
+        name.push(char::from(LETTERS[index]));
+        mixed /= LETTERS.len() as u64;
+    }
+    name
+}
