@@ -234,7 +234,9 @@ impl Line {
             return self.read(asked).await.unwrap_or_else(Answer::from);
         }
         let caller = Caller { at: self.server.now(), ..self.caller.clone() };
-        let done = self.server.write(|store| writes::perform(store, &caller, asked, media, body));
+        let perform = |store: &mut Store| writes::perform(store, &caller, asked, media, body);
+        let is_dry = asked.word("dryRun") == "All";
+        let done = self.server.write(|store| if is_dry { store.try_out(perform) } else { perform(store) });
         done.unwrap_or_else(Answer::from)
     }
 

@@ -54,6 +54,8 @@ pub enum Generation {
     None,
     /// A change of `spec`.
     Spec,
+    /// A change of `spec` or of an annotation: Deployments, whose ReplicaSets get their annotations.
+    SpecAndAnnotations,
     /// A change of anything but `metadata` and `status`: custom resources.
     Content,
 }
@@ -119,13 +121,13 @@ impl Kind {
         const BATCH: (&str, &str) = ("batch", "v1");
         const GATEWAY: (&str, &str) = ("gateway.networking.k8s.io", "v1");
         const ADMISSION: (&str, &str) = ("admissionregistration.k8s.io", "v1");
-        use Generation::{Content, None, Spec};
+        use Generation::{Content, None, Spec, SpecAndAnnotations};
         match self {
             Self::Rollout => facts(OURS, ("rollouts", "Rollout"), (true, true), Content),
             Self::RolloutRun => facts(OURS, ("rolloutruns", "RolloutRun"), (true, true), Content),
             Self::RolloutAction => facts(OURS, ("rolloutactions", "RolloutAction"), (true, false), Content),
             Self::MetricSource => facts(OURS, ("metricsources", "MetricSource"), (false, false), Content),
-            Self::Deployment => facts(APPS, ("deployments", "Deployment"), (true, true), Spec),
+            Self::Deployment => facts(APPS, ("deployments", "Deployment"), (true, true), SpecAndAnnotations),
             Self::ReplicaSet => facts(APPS, ("replicasets", "ReplicaSet"), (true, true), Spec),
             Self::Pod => facts(CORE, ("pods", "Pod"), (true, true), Spec),
             Self::Service => facts(CORE, ("services", "Service"), (true, true), None),

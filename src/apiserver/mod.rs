@@ -6,12 +6,16 @@
 
 pub mod answer;
 pub mod connection;
+pub mod defaults;
+pub mod deletion;
 pub mod front;
 pub mod kinds;
 pub mod patch;
 pub mod reads;
 pub mod refusal;
 pub mod request;
+pub mod rules;
+pub mod schema;
 pub mod selector;
 pub mod server;
 pub mod store;
@@ -25,5 +29,5 @@ pub use kinds::Kind;
 pub use refusal::Refusal;
 pub use request::Act;
 pub use server::{ApiServer, Clock};
-pub use store::{Admit, Caller, Key, Part, Review, Revision, Store, Verb};
+pub use store::{Admit, Caller, Key, Part, Policy, Review, Revision, Store, Verb};
 pub use weather::{Deed, Fate, Sighted, Stream, Weather};

@@ -6,8 +6,11 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
+use super::deletion::{self, Ending, Propagation};
 use super::kinds::{Generation, Kind};
 use super::refusal::Refusal;
+use super::schema::Cause;
+use super::{defaults, rules, schema};
 
 /// Where an object is.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -118,8 +121,11 @@ pub struct Review<'a> {
     pub before: Option<&'a Value>,
 }
 
-/// A plug-in of admission: sees each creation and each update of any caller, may change or refuse it.
-pub type Admit = Arc<dyn Fn(&Review<'_>, &mut Value) -> Result<(), Refusal> + Send + Sync>;
+/// A plug-in of the server itself: sees each creation and each update of any caller, may change or refuse it.
+pub type Admit = fn(&Store, &Caller, &Key, before: Option<&Value>, after: &mut Value) -> Result<(), Refusal>;
+
+/// An admission policy: sees the same and more.
+pub type Policy = Arc<dyn Fn(&Review<'_>, &mut Value) -> Result<(), Refusal> + Send + Sync>;
 
 /// The store.
 #[derive(Clone, Default)]
@@ -131,6 +137,8 @@ pub struct Store {
     revision: u64,
     uids: u64,
     admission: Vec<Admit>,
+    /// Policies that change what is written, and policies that refuse it.
+    policies: (Vec<Policy>, Vec<Policy>),
 }
 
 impl std::fmt::Debug for Store {
@@ -149,6 +157,12 @@ impl Store {
     #[must_use]
     pub fn new(admission: Vec<Admit>) -> Self {
         Self { admission, revision: 1, ..Self::default() }
+    }
+
+    /// The same store with admission policies: first `changing` ones, then the server's own rules, then `refusing` ones.
+    #[must_use]
+    pub fn with_policies(self, changing: Vec<Policy>, refusing: Vec<Policy>) -> Self {
+        Self { policies: (changing, refusing), ..self }
     }
 
     /// The revision of the last change.
@@ -220,6 +234,16 @@ impl Store {
         Some(then)
     }
 
+    /// Does something and takes it back.
+    pub fn try_out<T>(&mut self, work: impl FnOnce(&mut Self) -> T) -> T {
+        let (objects, revision, uids, changes) =
+            (self.objects.clone(), self.revision, self.uids, self.log.len());
+        let done = work(self);
+        (self.objects, self.revision, self.uids) = (objects, revision, uids);
+        self.log.truncate(changes);
+        done
+    }
+
     /// Every change that is kept, oldest first.
     #[must_use]
     pub fn log(&self) -> &[Revision] {
@@ -250,10 +274,15 @@ impl Store {
             object.remove("status");
         }
         let name = object["metadata"]["name"].as_str().unwrap_or_default().to_owned();
-        if name.is_empty() {
-            return Err(Refusal::invalid("metadata.name: Required value: name or generateName is required"));
-        }
         let key = Key::new(kind, if facts.namespaced { namespace } else { "" }, &name);
+        if name.is_empty() {
+            let missing = Cause::new(
+                "metadata.name",
+                "FieldValueRequired",
+                "Required value: name or generateName is required",
+            );
+            return Err(schema::refusal(&key, &[missing]));
+        }
         if self.objects.contains_key(&key) {
             return Err(Refusal::exists(&key.to_string()).about(&key));
         }
@@ -273,6 +302,8 @@ impl Store {
         if facts.generation != Generation::None {
             metadata.insert("generation".to_owned(), json!(1));
         }
+        drop_empty(metadata);
+        defaults::at_creation(kind, &mut object);
         self.admit((caller, &key, Part::Main), None, &mut object)?;
         Ok(self.commit(caller, Verb::Create, key, None, object))
     }
@@ -296,22 +327,23 @@ impl Store {
         check(key, &before, &Precondition::of(&asked))?;
         let mut after = merged(key.kind, &before, asked, part);
         self.admit((caller, key, part), Some(&before), &mut after)?;
-        after = merged(key.kind, &before, after, part);
         if after == *before {
             return Ok(before);
         }
-        bump_generation(key.kind, &before, &mut after);
+        if part == Part::Main {
+            bump_generation(key.kind, &before, &mut after);
+        }
         let metadata = &after["metadata"];
         let finalizers = metadata["finalizers"].as_array().is_some_and(|all| !all.is_empty());
-        let is_last = metadata["deletionTimestamp"].is_string() && !finalizers;
-        // Pods end in their own time: whoever plays the kubelet removes them.
-        let is_last = is_last && key.kind != Kind::Pod;
+        // What has time to end goes when whoever ends it says so.
+        let has_time = metadata["deletionGracePeriodSeconds"].as_i64().is_some_and(|seconds| seconds > 0);
+        let is_last = metadata["deletionTimestamp"].is_string() && !finalizers && !has_time;
         let verb = if is_last { Verb::Delete } else { Verb::Update };
         Ok(self.commit(caller, verb, key.clone(), Some(before), after))
     }
 
     /// Deletes an object, or marks it if something has to be done first: it has finalizers, `adds_finalizer` names one more
-    /// (`foregroundDeletion` or `orphan`), or it is a pod that has to end.
+    /// (`foregroundDeletion` or `orphan`), or it is a pod that has to end. Says whether it is gone.
     ///
     /// # Errors
     /// It is not there (404), or the preconditions do not hold (409).
@@ -323,38 +355,49 @@ impl Store {
         adds_finalizer: Option<&str>,
         grace_seconds: Option<i64>,
     ) -> Result<(Arc<Value>, bool), Refusal> {
+        let propagation = match adds_finalizer {
+            Some("orphan") => Propagation::Orphan,
+            Some(_) => Propagation::Foreground,
+            None => Propagation::Background,
+        };
         let Some(before) = self.objects.get(key).cloned() else {
             return Err(Refusal::not_found(&key.to_string()).about(key));
         };
-        check(key, &before, precondition)?;
-        let mut after = Value::clone(&before);
-        let metadata = metadata_of(&mut after);
-        let mut finalizers =
-            metadata.get("finalizers").and_then(Value::as_array).cloned().unwrap_or_default();
-        if let Some(name) = adds_finalizer
-            && !finalizers.contains(&json!(name))
-        {
-            finalizers.push(json!(name));
-        }
-        let ends_later = key.kind == Kind::Pod && grace_seconds != Some(0);
-        if finalizers.is_empty() && !ends_later {
-            return Ok((self.commit(caller, Verb::Delete, key.clone(), Some(before), after), true));
-        }
-        if metadata.contains_key("deletionTimestamp") {
-            return Ok((before, false));
-        }
-        if !finalizers.is_empty() {
-            metadata.insert("finalizers".to_owned(), Value::Array(finalizers));
-        }
-        metadata.insert("deletionTimestamp".to_owned(), json!(whole_seconds(caller.at)));
-        metadata.insert("deletionGracePeriodSeconds".to_owned(), json!(grace_seconds.unwrap_or(0)));
-        if key.kind.facts().generation != Generation::None {
-            let next = metadata.get("generation").and_then(Value::as_i64).unwrap_or(0) + 1;
-            metadata.insert("generation".to_owned(), json!(next));
-        }
-        Ok((self.commit(caller, Verb::Update, key.clone(), Some(before), after), false))
+        deletion::check(key, &before, precondition)?;
+        let ending = deletion::ending(key.kind, &before, Some(propagation), grace_seconds, caller.at);
+        Ok(self.end(caller, key, before, ending))
     }
 
+    /// Deletes an object as a `DELETE` request does; says whether it is gone.
+    ///
+    /// # Errors
+    /// It is not there (404), or the preconditions do not hold (409).
+    pub fn delete_as_asked(
+        &mut self,
+        caller: &Caller,
+        key: &Key,
+        asked: &deletion::Options,
+    ) -> Result<(Arc<Value>, bool), Refusal> {
+        let Some(before) = self.objects.get(key).cloned() else {
+            return Err(Refusal::not_found(&key.to_string()).about(key));
+        };
+        deletion::check(key, &before, &asked.precondition)?;
+        let ending = deletion::ending(key.kind, &before, asked.propagation, asked.grace_seconds, caller.at);
+        Ok(self.end(caller, key, before, ending))
+    }
+
+    fn end(&mut self, caller: &Caller, key: &Key, before: Arc<Value>, ending: Ending) -> (Arc<Value>, bool) {
+        match ending {
+            Ending::Now(last) => (self.commit(caller, Verb::Delete, key.clone(), Some(before), last), true),
+            Ending::Later(marked) if marked == *before => (before, false),
+            Ending::Later(marked) => {
+                (self.commit(caller, Verb::Update, key.clone(), Some(before), marked), false)
+            }
+        }
+    }
+
+    /// Defaults, admission and the server's own rules, in the order of the real server.
+    /// <https://kubernetes.io/docs/reference/access-authn-authz/admission-controllers/#admission-control-phases>
     fn admit(
         &self,
         (caller, key, part): (&Caller, &Key, Part),
@@ -362,7 +405,19 @@ impl Store {
         after: &mut Value,
     ) -> Result<(), Refusal> {
         let review = Review { store: self, caller, key, part, before };
-        self.admission.iter().try_for_each(|admit| admit(&review, after))
+        schema::fit(key.kind, after);
+        self.admission.iter().try_for_each(|admit| admit(self, caller, key, before, after))?;
+        self.policies.0.iter().try_for_each(|policy| policy(&review, after))?;
+        schema::fit(key.kind, after);
+        if let Some(before) = before {
+            *after = merged(key.kind, before, std::mem::take(after), part);
+        }
+        let mut mistakes = rules::mistakes(key.kind, before, after);
+        mistakes.extend(schema::mistakes(key.kind, after));
+        if !mistakes.is_empty() {
+            return Err(schema::refusal(key, &mistakes));
+        }
+        self.policies.1.iter().try_for_each(|policy| policy(&review, after))
     }
 
     fn commit(
@@ -420,6 +475,16 @@ fn merged(kind: Kind, before: &Value, mut asked: Value, part: Part) -> Value {
     let facts = kind.facts();
     if part == Part::Status {
         let mut after = before.clone();
+        if !kind.is_custom() {
+            let kept: &[&str] = match kind {
+                Kind::Deployment => &["labels"],
+                Kind::Pod => &["ownerReferences"],
+                _ => &[],
+            };
+            let metadata = std::mem::take(metadata_of(&mut asked));
+            after["metadata"] = Value::Object(metadata);
+            keep_metadata(before, &mut after, kept);
+        }
         match asked.get_mut("status") {
             Some(status) => after["status"] = status.take(),
             None => drop(after.as_object_mut().map(|it| it.remove("status"))),
@@ -432,25 +497,43 @@ fn merged(kind: Kind, before: &Value, mut asked: Value, part: Part) -> Value {
         object.remove("status");
         object.extend(before.get("status").map(|status| ("status".to_owned(), status.clone())));
     }
-    let metadata = metadata_of(&mut asked);
+    keep_metadata(before, &mut asked, &[]);
+    asked["apiVersion"] = before["apiVersion"].clone();
+    asked["kind"] = before["kind"].clone();
+    asked
+}
+
+/// Puts back the metadata that only the server writes, and `more` of them.
+fn keep_metadata(before: &Value, after: &mut Value, more: &[&str]) {
+    let metadata = metadata_of(after);
     let owned = [
         "uid",
         "resourceVersion",
         "creationTimestamp",
         "generation",
         "deletionTimestamp",
+        "deletionGracePeriodSeconds",
         "namespace",
         "name",
+        "generateName",
     ];
-    for field in owned.into_iter().chain(["deletionGracePeriodSeconds"]) {
-        match before["metadata"].get(field) {
-            Some(value) => drop(metadata.insert(field.to_owned(), value.clone())),
-            None => drop(metadata.remove(field)),
+    for field in owned.iter().chain(more) {
+        match before["metadata"].get(*field) {
+            Some(value) => drop(metadata.insert((*field).to_owned(), value.clone())),
+            None => drop(metadata.remove(*field)),
         }
     }
-    asked["apiVersion"] = before["apiVersion"].clone();
-    asked["kind"] = before["kind"].clone();
-    asked
+    drop_empty(metadata);
+}
+
+/// What is empty is not written.
+fn drop_empty(metadata: &mut Map<String, Value>) {
+    metadata.retain(|_, value| match value {
+        Value::Array(items) => !items.is_empty(),
+        Value::Object(fields) => !fields.is_empty(),
+        Value::Null => false,
+        _ => true,
+    });
 }
 
 fn bump_generation(kind: Kind, before: &Value, after: &mut Value) {
@@ -462,6 +545,10 @@ fn bump_generation(kind: Kind, before: &Value, after: &mut Value) {
     let is_changed = match kind.facts().generation {
         Generation::None => false,
         Generation::Spec => before.get("spec") != after.get("spec"),
+        Generation::SpecAndAnnotations => {
+            before.get("spec") != after.get("spec")
+                || before["metadata"].get("annotations") != after["metadata"].get("annotations")
+        }
         Generation::Content => without(before) != without(after),
     };
     if is_changed {
@@ -471,7 +558,7 @@ fn bump_generation(kind: Kind, before: &Value, after: &mut Value) {
 }
 
 /// The metadata of an object, empty ones if it has none.
-fn metadata_of(object: &mut Value) -> &mut Map<String, Value> {
+pub(super) fn metadata_of(object: &mut Value) -> &mut Map<String, Value> {
     if !object.is_object() {
         *object = json!({});
     }
@@ -485,6 +572,6 @@ fn metadata_of(object: &mut Value) -> &mut Map<String, Value> {
 }
 
 /// Times of metadata have whole seconds.
-fn whole_seconds(at: Timestamp) -> String {
+pub(super) fn whole_seconds(at: Timestamp) -> String {
     Timestamp::from_second(at.as_second()).unwrap_or(at).to_string()
 }

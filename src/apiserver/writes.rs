@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use super::answer::Answer;
+use super::deletion::{self, Propagation};
 use super::kinds::Kind;
 use super::patch;
 use super::refusal::Refusal;
@@ -85,13 +86,11 @@ fn delete(store: &mut Store, caller: &Caller, asked: &Asked, body: &[u8]) -> Res
         let word = asked.word(name);
         if word.is_empty() { text(&options, name).to_owned() } else { word.to_owned() }
     };
-    let propagation = said("propagationPolicy");
-    let finalizer = match propagation.as_str() {
-        "Foreground" => Some("foregroundDeletion"),
-        "Orphan" => Some("orphan"),
-        // Jobs have always left their pods behind unless told otherwise.
-        "" if asked.kind == Kind::Job => Some("orphan"),
-        "" | "Background" => None,
+    let propagation = match said("propagationPolicy").as_str() {
+        "Foreground" => Some(Propagation::Foreground),
+        "Orphan" => Some(Propagation::Orphan),
+        "Background" => Some(Propagation::Background),
+        "" => None,
         other => {
             let why = format!(
                 "DeleteOptions.meta.k8s.io \"\" is invalid: propagationPolicy: Unsupported value: \"{other}\": supported values: \"Background\", \"Foreground\", \"Orphan\""
@@ -99,14 +98,15 @@ fn delete(store: &mut Store, caller: &Caller, asked: &Asked, body: &[u8]) -> Res
             return Err(Refusal::invalid(why));
         }
     };
-    let grace =
+    let grace_seconds =
         options["gracePeriodSeconds"].as_i64().or_else(|| asked.word("gracePeriodSeconds").parse().ok());
     let given = |field: &str| options["preconditions"][field].as_str().map(str::to_owned);
     let precondition = Precondition { uid: given("uid"), version: given("resourceVersion") };
     let key = asked.key();
-    let (object, is_gone) = store.delete(caller, &key, &precondition, finalizer, grace)?;
+    let options = deletion::Options { precondition, propagation, grace_seconds };
+    let (object, is_gone) = store.delete_as_asked(caller, &key, &options)?;
     if !is_gone {
-        let code = if propagation == "Foreground" { 202 } else { 200 };
+        let code = if propagation == Some(Propagation::Foreground) { 202 } else { 200 };
         return Ok(Answer::json(code, &object));
     }
     if matches!(asked.kind, Kind::Pod | Kind::Service) {
