@@ -10,6 +10,7 @@ pub mod defaults;
 pub mod deletion;
 pub mod front;
 pub mod kinds;
+pub mod natives;
 pub mod patch;
 pub mod reads;
 pub mod refusal;
