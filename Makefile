@@ -33,8 +33,9 @@ unit: ## Units, properties, the house; no cluster
 	$(CARGO) test --locked --lib --bins --test architecture --test planner --test cli --test lint --test prometheus --test api --test controller --test gates-smoke
 
 .PHONY: e2e
-e2e: lab-build ## The chart's policies and the end-to-end suite on the local control plane
+e2e: lab-build ## The chart's policies, the simulated API server's likeness and the end-to-end suite on the local control plane
 	$(CARGO) test --locked --test policies
+	$(CARGO) test --locked --test fidelity
 	$(CARGO) test --locked --test e2e
 
 .PHONY: demo

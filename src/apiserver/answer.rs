@@ -2,9 +2,10 @@
 
 use axum::body::{Body, Bytes};
 use http::Response;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::refusal::Refusal;
+use super::request::Unserved;
 
 /// An answer with a body of known length.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -52,6 +53,24 @@ impl Answer {
             headers.insert(http::header::RETRY_AFTER, seconds.into());
         }
         answer
+    }
+}
+
+impl From<Unserved> for Answer {
+    fn from(unserved: Unserved) -> Self {
+        let plain = |code, reason, why: &str| {
+            Self::from(Refusal { details: json!({}), ..Refusal::new(code, reason, why) })
+        };
+        match unserved {
+            Unserved::Path => Self::no_such_path(),
+            Unserved::Resource => plain(404, "NotFound", "the server could not find the requested resource"),
+            Unserved::Part(key) => Refusal::not_found(&key.to_string()).about(&key).into(),
+            Unserved::Method => plain(
+                405,
+                "MethodNotAllowed",
+                "the server does not allow this method on the requested resource",
+            ),
+        }
     }
 }
 

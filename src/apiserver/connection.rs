@@ -194,15 +194,7 @@ impl Line {
     ) -> Result<Response<Body>, Broken> {
         let asked = match asked {
             Ok(asked) => asked,
-            Err(Unserved::Path) => return Ok(Answer::no_such_path().into_response()),
-            Err(Unserved::Method) => {
-                let refusal = Refusal::new(
-                    405,
-                    "MethodNotAllowed",
-                    "the server does not allow this method on the requested resource",
-                );
-                return Ok(Answer::from(refusal).into_response());
-            }
+            Err(unserved) => return Ok(Answer::from(unserved).into_response()),
         };
         match &fate.deed {
             Deed::Refuse(refusal) => return Ok(Answer::from(refusal.clone()).into_response()),
@@ -304,6 +296,7 @@ impl Flow {
             return None;
         }
         let mut dead = self.line.dead.subscribe();
+        let was_there = self.watch.has_more();
         let line = tokio::select! {
             biased;
             () = async { drop(dead.wait_for(|is_dead| *is_dead).await) } => never().await,
@@ -320,7 +313,8 @@ impl Flow {
             }
             Stream::Silent { event: at } if event >= at => never().await,
             Stream::Late(by) => {
-                if !self.watch.has_more() || event == 0 {
+                // Those that come together are late together.
+                if !was_there {
                     tokio::time::sleep(by).await;
                 }
                 if self.line.is_dead() { never().await } else { Some(Ok(line)) }
@@ -377,5 +371,7 @@ async fn never<T>() -> T {
     std::future::pending().await
 }
 
+#[cfg(test)]
+mod rough;
 #[cfg(test)]
 mod tests;

@@ -179,6 +179,12 @@ impl Kind {
         !self.is_custom() && !matches!(self, Self::Lease | Self::MutatingPolicy | Self::MutatingBinding)
     }
 
+    /// Whether an update of what is not there creates it.
+    #[must_use]
+    pub const fn is_created_by_updates(self) -> bool {
+        matches!(self, Self::Lease | Self::Service | Self::Event)
+    }
+
     /// `apiVersion`.
     #[must_use]
     pub fn api_version(self) -> String {

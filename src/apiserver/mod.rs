@@ -4,6 +4,7 @@
 //! It is written from the Kubernetes documentation and compared with the real one by the fidelity tests; it uses nothing of the
 //! engine, so that a mistake there is not repeated here.
 
+pub mod admission;
 pub mod answer;
 pub mod connection;
 pub mod defaults;
@@ -24,6 +25,7 @@ pub mod watch;
 pub mod weather;
 pub mod writes;
 
+pub use admission::Chart;
 pub use connection::Connection;
 pub use front::{Front, Sight};
 pub use kinds::Kind;

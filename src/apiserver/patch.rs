@@ -39,6 +39,20 @@ pub fn apply(kind: Kind, object: &mut Value, content_type: &str, patch: &[u8]) -
     }
 }
 
+/// Refuses a patch of a type that the kind does not take (415), before anything else is looked at.
+///
+/// # Errors
+/// See above.
+pub fn accept(kind: Kind, content_type: &str) -> Result<(), Refusal> {
+    let media = content_type.split(';').next().unwrap_or_default().trim();
+    let is_taken = match media {
+        "application/json-patch+json" | "application/merge-patch+json" => true,
+        "application/strategic-merge-patch+json" => !kind.is_custom(),
+        _ => false,
+    };
+    if is_taken { Ok(()) } else { Err(unsupported(kind)) }
+}
+
 fn unsupported(kind: Kind) -> Refusal {
     let mut accepted = vec!["application/json-patch+json", "application/merge-patch+json"];
     if !kind.is_custom() {
@@ -58,15 +72,25 @@ fn read(patch: &[u8]) -> Result<Value, Refusal> {
     if read.is_object() { Ok(read) } else { Err(Refusal::bad_request("error decoding patch: no object")) }
 }
 
-/// RFC 6902. A failed `test` and a path that is not there are answered alike.
+/// RFC 6902, but for `replace` of a field that is not there, which adds it. A failed `test` and a path that is not there are
+/// answered alike.
 fn json_patch_of(object: &mut Value, patch: &[u8]) -> Result<(), Refusal> {
     let patch: json_patch::Patch =
         serde_json::from_slice(patch).map_err(|error| Refusal::bad_request(error.to_string()))?;
-    json_patch::patch(object, &patch).map_err(|_| {
-        let mut refusal = Refusal::invalid("the server rejected our request due to an error in our request");
-        refusal.details = json!({});
-        refusal
-    })
+    for mut operation in patch.0 {
+        if let json_patch::PatchOperation::Replace(replace) = &operation {
+            let parent = replace.path.parent().and_then(|parent| object.pointer(parent.as_str()));
+            if parent.is_some_and(Value::is_object) {
+                let (path, value) = (replace.path.clone(), replace.value.clone());
+                operation = json_patch::PatchOperation::Add(json_patch::AddOperation { path, value });
+            }
+        }
+        json_patch::patch(object, &[operation]).map_err(|_| {
+            let why = "the server rejected our request due to an error in our request";
+            Refusal { details: json!({}), ..Refusal::invalid(why) }
+        })?;
+    }
+    Ok(())
 }
 
 /// Kubernetes' own: as RFC 7386, but for lists whose items have keys, and for directives.

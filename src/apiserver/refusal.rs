@@ -74,7 +74,10 @@ impl Refusal {
     #[must_use]
     pub fn about(mut self, key: &Key) -> Self {
         let facts = key.kind.facts();
-        self.details = json!({"name": key.name, "kind": facts.plural});
+        self.details = json!({"kind": facts.plural});
+        if !key.name.is_empty() {
+            self.details["name"] = key.name.as_str().into();
+        }
         if !facts.group.is_empty() {
             self.details["group"] = facts.group.into();
         }

@@ -66,10 +66,14 @@ impl Act {
 }
 
 /// Why a request asks for nothing that is served.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Unserved {
-    /// No such path: 404 without a Status.
+    /// No such group: 404 without a Status.
     Path,
+    /// The group has no such kind, or the kind no such part: 404.
+    Resource,
+    /// A kind that is served from a definition has no such part: 404 for the object.
+    Part(Key),
     /// The path does not take this method: 405.
     Method,
 }
@@ -80,7 +84,7 @@ impl Asked {
     /// # Errors
     /// Nothing of the kind is served.
     pub fn of(method: &Method, path: &str, query: &str) -> Result<Self, Unserved> {
-        let at = Place::of(path).ok_or(Unserved::Path)?;
+        let at = Place::of(path)?;
         let query: BTreeMap<String, String> =
             url::form_urlencoded::parse(query.as_bytes()).into_owned().collect();
         let is_watch = query.get("watch").is_some_and(|word| word == "true" || word == "1");
@@ -128,12 +132,12 @@ struct Place {
 }
 
 impl Place {
-    fn of(path: &str) -> Option<Self> {
+    fn of(path: &str) -> Result<Self, Unserved> {
         let steps: Vec<&str> = path.split('/').filter(|step| !step.is_empty()).collect();
         let (group, version, rest) = match steps.as_slice() {
             ["api", version, rest @ ..] => ("", *version, rest),
             ["apis", group, version, rest @ ..] => (*group, *version, rest),
-            _ => return None,
+            _ => return Err(Unserved::Path),
         };
         let (namespace, rest) = match rest {
             ["namespaces", _] | ["namespaces", _, "status"] => ("", rest),
@@ -144,18 +148,20 @@ impl Place {
             [plural] => (*plural, "", Part::Main),
             [plural, name] => (*plural, *name, Part::Main),
             [plural, name, "status"] => (*plural, *name, Part::Status),
-            _ => return None,
+            _ => return Err(Unserved::Resource),
         };
-        let kind = Kind::of_path(group, version, plural)?;
+        let Some(kind) = Kind::of_path(group, version, plural) else {
+            let is_group = |kind: &Kind| kind.facts().group == group && kind.facts().version == version;
+            return Err(if Kind::ALL.iter().any(is_group) { Unserved::Resource } else { Unserved::Path });
+        };
         let facts = kind.facts();
         let has_place = facts.namespaced != namespace.is_empty() || (facts.namespaced && name.is_empty());
         let has_part = part == Part::Main || facts.status;
-        (has_place && has_part).then(|| Self {
-            kind,
-            namespace: namespace.to_owned(),
-            name: name.to_owned(),
-            part,
-        })
+        match (has_place, has_part) {
+            (true, true) => Ok(Self { kind, namespace: namespace.to_owned(), name: name.to_owned(), part }),
+            (true, false) if kind.is_custom() => Err(Unserved::Part(Key::new(kind, namespace, name))),
+            _ => Err(Unserved::Resource),
+        }
     }
 }
 
@@ -187,9 +193,9 @@ mod tests {
     fn what_is_not_served_is_told() {
         let unserved = [
             (Method::GET, "/apis/nobody.dev/v1/things", Unserved::Path),
-            (Method::GET, "/api/v1/namespaces/shop/configmaps/a/status", Unserved::Path),
-            (Method::GET, "/api/v1/pods/a", Unserved::Path),
-            (Method::GET, "/apis/palier.dev/v1alpha1/namespaces/shop/metricsources", Unserved::Path),
+            (Method::GET, "/api/v1/namespaces/shop/configmaps/a/status", Unserved::Resource),
+            (Method::GET, "/api/v1/pods/a", Unserved::Resource),
+            (Method::GET, "/apis/palier.dev/v1alpha1/namespaces/shop/metricsources", Unserved::Resource),
             (Method::POST, "/api/v1/pods", Unserved::Method),
             (Method::PUT, "/api/v1/namespaces/shop/pods", Unserved::Method),
         ];

@@ -66,11 +66,11 @@ fn of_metadata(before: Option<&Value>, after: &Value, found: &mut Vec<Cause>) {
         let list = object["metadata"]["finalizers"].as_array().cloned().unwrap_or_default();
         list.into_iter().filter_map(|it| it.as_str().map(str::to_owned)).collect::<Vec<_>>()
     };
-    for name in names(after) {
+    for (place, name) in names(after).into_iter().enumerate() {
         let is_standard = matches!(name.as_str(), "orphan" | "foregroundDeletion" | "kubernetes");
         if !is_standard && !name.contains('/') {
             let why = "name is neither a standard finalizer name nor is it fully qualified";
-            found.push(Cause::invalid("metadata.finalizers", &json!(name), why));
+            found.push(Cause::invalid(&format!("metadata.finalizers[{place}]"), &json!(name), why));
         }
     }
     let Some(before) = before.filter(|before| before["metadata"]["deletionTimestamp"].is_string()) else {
@@ -156,7 +156,7 @@ mod tests {
             "name": "Bad_name", "ownerReferences": [owner, owner], "finalizers": ["nobody", "orphan", "a/b"],
         }});
         let told = fields(Kind::ConfigMap, None, bad);
-        assert_eq!(told, ["metadata.name", "metadata.ownerReferences", "metadata.finalizers"]);
+        assert_eq!(told, ["metadata.name", "metadata.ownerReferences", "metadata.finalizers[0]"]);
         let before = json!({"metadata": {"name": "a", "deletionTimestamp": "x", "finalizers": ["a/b"]}});
         let after = json!({"metadata": {"name": "a", "finalizers": ["a/b", "c/d"]}});
         assert_eq!(fields(Kind::ConfigMap, Some(before), after), ["metadata.finalizers"]);

@@ -1,7 +1,7 @@
 //! The schemas of Palier's own kinds: what is not in them is dropped, what is left out gets its default, and what does not fit is
 //! refused.
 //!
-//! Left out: rules in CEL, and that what was wrong before may stay so.
+//! Left out: rules in CEL (but for the one that says that a part is never changed), and that what was wrong before may stay so.
 
 use std::collections::BTreeMap;
 use std::sync::OnceLock;
@@ -137,11 +137,19 @@ fn fit_value(value: &mut Value, schema: &JSONSchemaProps) {
     }
 }
 
-/// What of an object does not fit the schema of its kind.
+/// What of an object does not fit the schema of its kind, or must not be changed from what it was `before`.
 #[must_use]
-pub fn mistakes(kind: Kind, object: &Value) -> Vec<Cause> {
+pub fn mistakes(kind: Kind, before: Option<&Value>, object: &Value) -> Vec<Cause> {
     let mut found = Vec::new();
     let Some(schema) = of(kind) else { return found };
+    for (name, schema) in schema.properties.iter().flatten() {
+        let rules = schema.x_kubernetes_validations.iter().flatten();
+        let Some(rule) = rules.into_iter().find(|rule| rule.rule == "self == oldSelf") else { continue };
+        if before.is_some_and(|before| before.get(name) != object.get(name)) {
+            let why = rule.message.clone().unwrap_or_else(|| format!("failed rule: {}", rule.rule));
+            found.push(Cause::invalid(name, &json!("object"), &why));
+        }
+    }
     for name in schema.required.iter().flatten().filter(|name| object.get(name.as_str()).is_none()) {
         found.push(Cause::required(name));
     }
@@ -291,22 +299,22 @@ mod tests {
     fn unknown_fields_go_and_defaults_come() {
         let mut action = json!({
             "apiVersion": "palier.dev/v1alpha1", "kind": "RolloutAction", "metadata": {"name": "a"},
-            "spec": {"action": "Abort", "rollout": "shop", "nonsense": 1}, "more": 2,
+            "spec": {"action": "Abort", "rollout": "shop", "run": 1, "nonsense": 1}, "more": 2,
         });
         fit(Kind::RolloutAction, &mut action);
-        assert_eq!(action["spec"], json!({"action": "Abort", "rollout": "shop"}));
+        assert_eq!(action["spec"], json!({"action": "Abort", "rollout": "shop", "run": 1}));
         assert!(action.get("more").is_none());
-        assert_eq!(mistakes(Kind::RolloutAction, &action), []);
+        assert_eq!(mistakes(Kind::RolloutAction, None, &action), []);
     }
 
     #[test]
     fn what_does_not_fit_is_told_with_its_place() {
-        let wrong = json!({"metadata": {"name": "a"}, "spec": {"action": "Jump", "rollout": 3}});
-        let found = mistakes(Kind::RolloutAction, &wrong);
+        let wrong = json!({"metadata": {"name": "a"}, "spec": {"action": "Jump", "rollout": 3, "run": 1}});
+        let found = mistakes(Kind::RolloutAction, None, &wrong);
         let told: Vec<_> = found.iter().map(|it| (it.field.as_str(), it.reason)).collect();
         let wanted = [("spec.action", "FieldValueNotSupported"), ("spec.rollout", "FieldValueTypeInvalid")];
         assert_eq!(told, wanted);
-        let missing = mistakes(Kind::RolloutAction, &json!({"metadata": {"name": "a"}}));
+        let missing = mistakes(Kind::RolloutAction, None, &json!({"metadata": {"name": "a"}}));
         assert_eq!(missing, [Cause::required("spec")]);
         let refusal = refusal(&Key::new(Kind::RolloutAction, "shop", "a"), &missing);
         assert_eq!(

@@ -95,9 +95,14 @@ fn requirements(text: &str) -> Result<Vec<Requirement>, String> {
 }
 
 fn requirement(part: &str) -> Option<Requirement> {
+    let is_plain =
+        |text: &str| text.chars().all(|letter| letter.is_ascii_alphanumeric() || "-_./".contains(letter));
     let made = |label: &str, needs: Needs| {
         let label = label.trim().to_owned();
-        (!label.is_empty() && !label.contains(' ')).then_some(Requirement { label, needs })
+        let values =
+            if let Needs::Is(values) | Needs::IsNot(values) = &needs { values.as_slice() } else { &[] };
+        let is_right = !label.is_empty() && is_plain(&label) && values.iter().all(|it| is_plain(it));
+        is_right.then_some(Requirement { label, needs })
     };
     let one = |value: &str| vec![value.trim().to_owned()];
     if let Some((label, value)) = part.split_once("!=") {

@@ -304,7 +304,7 @@ impl Store {
         }
         drop_empty(metadata);
         defaults::at_creation(kind, &mut object);
-        self.admit((caller, &key, Part::Main), None, &mut object)?;
+        self.admit((caller, &key, Part::Main), None, &mut object, Vec::new())?;
         Ok(self.commit(caller, Verb::Create, key, None, object))
     }
 
@@ -320,13 +320,42 @@ impl Store {
         part: Part,
         change: impl FnOnce(Value) -> Result<Value, Refusal>,
     ) -> Result<Arc<Value>, Refusal> {
+        self.change((caller, key, part), true, change)
+    }
+
+    /// The same, as a patch does it: another uid is not another object but a field that must not change (422).
+    ///
+    /// # Errors
+    /// As for `update`.
+    pub fn patch(
+        &mut self,
+        caller: &Caller,
+        key: &Key,
+        part: Part,
+        change: impl FnOnce(Value) -> Result<Value, Refusal>,
+    ) -> Result<Arc<Value>, Refusal> {
+        self.change((caller, key, part), false, change)
+    }
+
+    fn change(
+        &mut self,
+        (caller, key, part): (&Caller, &Key, Part),
+        checks_uid: bool,
+        change: impl FnOnce(Value) -> Result<Value, Refusal>,
+    ) -> Result<Arc<Value>, Refusal> {
         let Some(before) = self.objects.get(key).cloned() else {
             return Err(Refusal::not_found(&key.to_string()).about(key));
         };
         let asked = change(Value::clone(&before))?;
-        check(key, &before, &Precondition::of(&asked))?;
+        let mut precondition = Precondition::of(&asked);
+        let uid = if checks_uid { None } else { precondition.uid.take() };
+        check(key, &before, &precondition)?;
+        let mut mistakes = Vec::new();
+        if let Some(uid) = uid.filter(|uid| before["metadata"]["uid"] != *uid.as_str()) {
+            mistakes.push(Cause::invalid("metadata.uid", &json!(uid), "field is immutable"));
+        }
         let mut after = merged(key.kind, &before, asked, part);
-        self.admit((caller, key, part), Some(&before), &mut after)?;
+        self.admit((caller, key, part), Some(&before), &mut after, mistakes)?;
         if after == *before {
             return Ok(before);
         }
@@ -403,6 +432,7 @@ impl Store {
         (caller, key, part): (&Caller, &Key, Part),
         before: Option<&Value>,
         after: &mut Value,
+        mut mistakes: Vec<Cause>,
     ) -> Result<(), Refusal> {
         let review = Review { store: self, caller, key, part, before };
         schema::fit(key.kind, after);
@@ -412,8 +442,8 @@ impl Store {
         if let Some(before) = before {
             *after = merged(key.kind, before, std::mem::take(after), part);
         }
-        let mut mistakes = rules::mistakes(key.kind, before, after);
-        mistakes.extend(schema::mistakes(key.kind, after));
+        mistakes.extend(rules::mistakes(key.kind, before, after));
+        mistakes.extend(schema::mistakes(key.kind, before, after));
         if !mistakes.is_empty() {
             return Err(schema::refusal(key, &mistakes));
         }

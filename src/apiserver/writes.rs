@@ -8,7 +8,7 @@ use super::kinds::Kind;
 use super::patch;
 use super::refusal::Refusal;
 use super::request::{Act, Asked};
-use super::store::{Caller, Precondition, Store};
+use super::store::{Caller, Part, Precondition, Store};
 
 /// The letters of generated names.
 /// <https://github.com/kubernetes/kubernetes/blob/master/staging/src/k8s.io/apimachinery/pkg/util/rand/rand.go>
@@ -30,7 +30,8 @@ pub fn perform(
         Act::Update => replace(store, caller, asked, body),
         Act::Patch => {
             let key = asked.key();
-            let after = store.update(caller, &key, asked.part, |mut object| {
+            patch::accept(asked.kind, content_type)?;
+            let after = store.patch(caller, &key, asked.part, |mut object| {
                 patch::apply(asked.kind, &mut object, content_type, body)?;
                 Ok(object)
             })?;
@@ -46,7 +47,7 @@ fn create(store: &mut Store, caller: &Caller, asked: &Asked, body: &[u8]) -> Res
     let metadata = &mut object["metadata"];
     if !text(metadata, "resourceVersion").is_empty() {
         let why = "resourceVersion should not be set on objects to be created";
-        return Err(Refusal::new(500, "InternalError", why));
+        return Err(Refusal::new(500, "", why));
     }
     let prefix = text(metadata, "generateName").to_owned();
     if text(metadata, "name").is_empty() && !prefix.is_empty() {
@@ -72,8 +73,34 @@ fn replace(store: &mut Store, caller: &Caller, asked: &Asked, body: &[u8]) -> Re
         let why = "metadata.resourceVersion: Invalid value: 0: must be specified for an update";
         return Err(Refusal::invalid(why).about(&key));
     }
+    if !is_there && asked.part == Part::Main && asked.kind.is_created_by_updates() {
+        return create_by_update(store, caller, asked, object);
+    }
     let after = store.update(caller, &key, asked.part, |_| Ok(object))?;
     Ok(Answer::json(200, &after))
+}
+
+/// Some kinds are created by an update of what is not there, unless it says which one it means.
+fn create_by_update(
+    store: &mut Store,
+    caller: &Caller,
+    asked: &Asked,
+    mut object: Value,
+) -> Result<Answer, Refusal> {
+    let key = asked.key();
+    let uid = text(&object["metadata"], "uid").to_owned();
+    if !uid.is_empty() {
+        let (plural, namespace, name) = (asked.kind.facts().plural, &asked.namespace, &asked.name);
+        let why = format!(
+            "StorageError: invalid object, Code: 4, Key: /registry/{plural}/{namespace}/{name}, ResourceVersion: 0, AdditionalErrorMsg: Precondition failed: UID in precondition: {uid}, UID in object meta: "
+        );
+        return Err(Refusal::conflict(&key.to_string(), &why).about(&key));
+    }
+    if let Some(metadata) = object["metadata"].as_object_mut() {
+        metadata.remove("resourceVersion");
+    }
+    let made = store.create(caller, asked.kind, &asked.namespace, object)?;
+    Ok(Answer::json(201, &made))
 }
 
 fn delete(store: &mut Store, caller: &Caller, asked: &Asked, body: &[u8]) -> Result<Answer, Refusal> {
@@ -106,8 +133,7 @@ fn delete(store: &mut Store, caller: &Caller, asked: &Asked, body: &[u8]) -> Res
     let options = deletion::Options { precondition, propagation, grace_seconds };
     let (object, is_gone) = store.delete_as_asked(caller, &key, &options)?;
     if !is_gone {
-        let code = if propagation == Some(Propagation::Foreground) { 202 } else { 200 };
-        return Ok(Answer::json(code, &object));
+        return Ok(Answer::json(200, &object));
     }
     if matches!(asked.kind, Kind::Pod | Kind::Service) {
         return Ok(Answer::json(200, &object));
