@@ -162,7 +162,7 @@ fn create(hand: &mut Hand<'_>, deployment: &mut Deployment, sets: &mut Sets) -> 
         status::set(&mut status, hand.at(), ["Progressing", "True", "NewReplicaSetCreated", &message]);
     }
     note(hand, deployment, revision, status)?;
-    sets.newest = Some(Set { key, object: created });
+    sets.newest = Some(Set { key, object: created, is_stale: false });
     Ok(true)
 }
 
