@@ -18,6 +18,7 @@ mod pods;
 mod queue;
 mod replica_sets;
 mod settings;
+mod traffic;
 mod wakes;
 
 #[cfg(test)]
@@ -37,6 +38,7 @@ use queue::Queue;
 pub use endpoints::assign_address;
 pub use gateway::Backends;
 pub use settings::{Fate, Gateway, Image, Settings};
+pub use traffic::ready_behind;
 
 /// The most that is done in one step; what is left then is done a second later. Only controllers that fight for ever get there.
 const MOST_AT_ONCE: usize = 100_000;
@@ -144,7 +146,8 @@ impl Nature {
     }
 
     fn follow_clock(&mut self, at: Timestamp) {
-        if let Some(back) = self.last.map(|last| at.duration_since(last)).filter(SignedDuration::is_negative) {
+        if let Some(back) = self.last.map(|last| at.duration_since(last)).filter(SignedDuration::is_negative)
+        {
             self.queue.shift(back);
             self.lives.shift(back);
             self.routes.shift(back);

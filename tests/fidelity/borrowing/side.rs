@@ -1,7 +1,7 @@
 //! The two clusters: the same requests, and for ours a clock and the controllers.
 
-use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 
 use anyhow::{Context, Result, ensure};
 use http::Request;
@@ -131,7 +131,8 @@ impl Side {
     async fn set_of(&self, image: &str) -> Result<Value> {
         let mut sets = self.list(SETS).await?;
         sets.retain(|set| state::image(&set["spec"]["template"]) == image);
-        sets.sort_by_key(|set| set["spec"]["replicas"].as_i64());
+        // Names that a controller chose are others on the other side.
+        sets.sort_by_key(|set| (set["spec"]["replicas"].as_i64(), state::is_chosen_hash(set)));
         sets.into_iter().next().with_context(|| format!("no ReplicaSet of {image}"))
     }
 
@@ -155,8 +156,7 @@ impl Side {
     }
 
     async fn delete(&self, collection: &str, name: &str, propagation: &str) -> Result<()> {
-        let options =
-            json!({"apiVersion": "v1", "kind": "DeleteOptions", "propagationPolicy": propagation});
+        let options = json!({"apiVersion": "v1", "kind": "DeleteOptions", "propagationPolicy": propagation});
         self.ask("DELETE", &self.path(collection, name), JSON, Some(&options)).await.map(drop)
     }
 
@@ -226,9 +226,9 @@ impl Ours {
 
     /// Does one step; all is settled then. Some seconds pass.
     pub async fn play(&mut self, step: &Step) -> Result<()> {
-        self.side.play(step).await?;
+        let played = self.side.play(step).await;
         self.pass(SignedDuration::from_secs(5));
-        Ok(())
+        played
     }
 
     fn pass(&mut self, span: SignedDuration) {

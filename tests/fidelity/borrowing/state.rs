@@ -59,11 +59,15 @@ fn object_kind(object: &Value) -> &'static str {
 fn aliases(objects: &[&Value]) -> Vec<(String, String)> {
     let sets = objects.iter().filter(|object| object_kind(object) == "ReplicaSet");
     let alias = |set: &&Value| {
-        let hash = text(&set["metadata"]["labels"][HASH]);
-        // Those that the sequences choose are short.
-        (hash.len() > 3).then(|| (hash, format!("<{}>", image(&set["spec"]["template"]))))
+        let alias = || format!("<{}>", image(&set["spec"]["template"]));
+        (!is_chosen_hash(set)).then(|| (text(&set["metadata"]["labels"][HASH]), alias()))
     };
     sets.filter_map(|set| alias(set)).collect()
+}
+
+/// Whether the hash of a ReplicaSet is one that the sequences choose: these are short.
+pub fn is_chosen_hash(set: &Value) -> bool {
+    text(&set["metadata"]["labels"][HASH]).len() <= 3
 }
 
 fn renamed(text: &str, aliases: &[(String, String)]) -> String {
