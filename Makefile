@@ -36,6 +36,7 @@ unit: ## Units, properties, the house; no cluster
 e2e: lab-build ## The chart's policies and the end-to-end suite on the local control plane
 	$(CARGO) test --locked --test policies
 	$(CARGO) test --locked --test e2e
+	$(CARGO) test --locked --test fidelity-borrowing
 
 .PHONY: demo
 demo: lab-build ## A good and a bad release on the local control plane, with a live view

@@ -137,7 +137,9 @@ impl Side {
     }
 
     async fn pod_of(&self, image: &str) -> Result<Value> {
-        let pods = self.list(PODS).await?;
+        let mut pods = self.list(PODS).await?;
+        // Those that nobody owns come first: they are told apart from the others, which are alike.
+        pods.sort_by_key(|pod| pod["metadata"]["ownerReferences"].is_array());
         let found = pods.into_iter().find(|pod| state::image(pod) == image);
         found.with_context(|| format!("no pod of {image}"))
     }
