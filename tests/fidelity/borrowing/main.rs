@@ -34,7 +34,7 @@ const AT_ONCE: usize = 24;
 const WITHIN: Duration = Duration::from_secs(20);
 /// How long they must stay as they are then. Times of creation have whole seconds: it must be more than one.
 const STAYS: Duration = Duration::from_millis(1_100);
-const PAUSE: Duration = Duration::from_millis(200);
+const PAUSE: Duration = Duration::from_millis(400);
 
 fn main() -> ExitCode {
     let mut arguments = Arguments::from_args();
