@@ -37,6 +37,7 @@ e2e: lab-build ## The chart's policies, the simulated API server's likeness and 
 	$(CARGO) test --locked --test policies
 	$(CARGO) test --locked --test fidelity
 	$(CARGO) test --locked --test e2e
+	$(CARGO) test --locked --test fidelity-borrowing
 
 .PHONY: demo
 demo: lab-build ## A good and a bad release on the local control plane, with a live view

@@ -27,7 +27,8 @@ pub(super) fn sync(hand: &mut Hand<'_>, key: &Key, dice: &mut Dice) -> Outcome {
     };
     let behind: Vec<&Arc<Value>> = pods.iter().filter(is_behind).collect();
     let endpoints: Vec<Value> = behind.iter().map(|pod| endpoint(&service, pod)).collect();
-    let ports = ports_of(&service, behind.first().copied());
+    // A slice without endpoints has no ports either.
+    let ports = behind.first().map_or_else(|| json!([]), |pod| ports_of(&service, pod));
     let labels = labels_of(&service);
     let of_service = |slice: &&Arc<Value>| {
         text(slice, &format!("/metadata/labels/{}", SERVICE_NAME.replace('/', "~1"))) == key.name
@@ -89,11 +90,11 @@ fn endpoint(service: &Value, pod: &Value) -> Value {
 }
 
 /// The Service's ports as they are called on a pod.
-fn ports_of(service: &Value, pod: Option<&Arc<Value>>) -> Value {
+fn ports_of(service: &Value, pod: &Value) -> Value {
     let ports = list(service, "/spec/ports").iter().filter_map(|port| {
         let target = match &port["targetPort"] {
             Value::Null => port["port"].clone(),
-            Value::String(named) => port_of(pod?, named)?,
+            Value::String(named) => port_of(pod, named)?,
             number => number.clone(),
         };
         let mut of_slice = json!({"name": text(port, "/name"), "port": target, "protocol": "TCP"});

@@ -37,17 +37,20 @@ impl Hand<'_> {
         self.store.list(kind, Some(namespace)).map(|(_, object)| object.clone()).collect()
     }
 
-    /// Changes an object.
+    /// Changes an object. Nothing is written if nothing changes.
     pub(super) fn edit(
         &mut self,
         key: &Key,
         part: Part,
         edit: impl FnOnce(&mut Value),
     ) -> Result<Arc<Value>, Refusal> {
-        self.store.update(&self.caller, key, part, |mut object| {
-            edit(&mut object);
-            Ok(object)
-        })
+        let Some(before) = self.get(key) else { return Err(Refusal::not_found(&key.to_string())) };
+        let mut after = Value::clone(&before);
+        edit(&mut after);
+        if after == *before {
+            return Ok(before);
+        }
+        self.store.update(&self.caller, key, part, |_| Ok(after))
     }
 
     /// Creates an object.
@@ -61,12 +64,7 @@ impl Hand<'_> {
     }
 
     /// Deletes the object of this uid, in the background; a pod is given time to end. One that is gone is deleted already.
-    pub(super) fn delete(
-        &mut self,
-        key: &Key,
-        uid: &str,
-        grace_seconds: Option<i64>,
-    ) -> Result<(), Refusal> {
+    pub(super) fn delete(&mut self, key: &Key, uid: &str, grace_seconds: Option<i64>) -> Result<(), Refusal> {
         let precondition = Precondition { uid: Some(uid.to_owned()), version: None };
         match self.store.delete(&self.caller, key, &precondition, None, grace_seconds) {
             Err(refusal) if refusal.code != 404 => Err(refusal),

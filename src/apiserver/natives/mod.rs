@@ -18,6 +18,7 @@ mod pods;
 mod queue;
 mod replica_sets;
 mod settings;
+mod traffic;
 mod wakes;
 
 #[cfg(test)]
@@ -37,12 +38,13 @@ use queue::Queue;
 pub use endpoints::assign_address;
 pub use gateway::Backends;
 pub use settings::{Fate, Gateway, Image, Settings};
+pub use traffic::ready_behind;
 
 /// The most that is done in one step; what is left then is done a second later. Only controllers that fight for ever get there.
 const MOST_AT_ONCE: usize = 100_000;
 /// How long a controller waits after a first refusal: doubled each time, up to five minutes.
-const RETRY_SECONDS: i64 = 1;
-const RETRY_SECONDS_MAX: i64 = 300;
+const RETRY_MILLIS: i64 = 5;
+const RETRY_MILLIS_MAX: i64 = 300_000;
 
 /// A controller.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -144,7 +146,8 @@ impl Nature {
     }
 
     fn follow_clock(&mut self, at: Timestamp) {
-        if let Some(back) = self.last.map(|last| at.duration_since(last)).filter(SignedDuration::is_negative) {
+        if let Some(back) = self.last.map(|last| at.duration_since(last)).filter(SignedDuration::is_negative)
+        {
             self.queue.shift(back);
             self.lives.shift(back);
             self.routes.shift(back);
@@ -175,8 +178,8 @@ impl Nature {
                 }
             }
             Err(_) => {
-                let wait = RETRY_SECONDS << self.queue.refused(&work).min(9);
-                let wait = SignedDuration::from_secs(wait.min(RETRY_SECONDS_MAX));
+                let wait = RETRY_MILLIS << self.queue.refused(&work).min(20);
+                let wait = SignedDuration::from_millis(wait.min(RETRY_MILLIS_MAX));
                 self.wake_at(work, at.checked_add(wait).unwrap_or(at));
             }
         }

@@ -1,6 +1,11 @@
 //! Sequences on a store, with all controllers at work.
 
 mod borrowing;
+mod deployments;
+mod garbage;
+mod gateway;
+mod jobs;
+mod pods;
 
 use std::sync::Arc;
 
@@ -121,7 +126,8 @@ impl Play {
     /// The ready pods behind a Service, by their images.
     fn behind(&self, service: &str) -> Vec<String> {
         let slices = self.all(Kind::EndpointSlice);
-        let slice = slices.iter().find(|it| it["metadata"]["labels"]["kubernetes.io/service-name"] == service);
+        let slice =
+            slices.iter().find(|it| it["metadata"]["labels"]["kubernetes.io/service-name"] == service);
         let endpoints = slice.unwrap()["endpoints"].as_array().unwrap().clone();
         let ready = endpoints.iter().filter(|it| it["conditions"]["ready"] == true);
         let of = |it: &Value| image(&self.get(Kind::Pod, text(it, "/targetRef/name"))).to_owned();
@@ -172,14 +178,14 @@ fn revision(set: &Value) -> i64 {
 }
 
 fn owner(object: &Value) -> String {
-    controller(object).map(|owner| format!("{} {}", text(owner, "/kind"), text(owner, "/name"))).unwrap_or_default()
+    controller(object)
+        .map(|owner| format!("{} {}", text(owner, "/kind"), text(owner, "/name")))
+        .unwrap_or_default()
 }
 
 #[test]
 fn equal_seeds_act_equally() {
     let play = |seed| {
-        let lags = super::Native::user;
-        let _ = lags;
         let mut settings = Settings { seed, shuffles: true, ..Settings::default() };
         settings.lags.insert(super::Native::Deployments, crate::api::Span::seconds(5));
         settings.lags.insert(super::Native::ReplicaSets, crate::api::Span::seconds(3));

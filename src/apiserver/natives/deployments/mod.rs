@@ -14,8 +14,8 @@ use super::fields::{is_deleting, is_over, number, uid};
 use super::hand::{Hand, Outcome, reference};
 use crate::api::names::{DESIRED_REPLICAS, MAX_REPLICAS, POD_TEMPLATE_HASH};
 use crate::apiserver::{Key, Kind, Part, Refusal};
-pub(super) use sets::{disown, own};
 use sets::{Deployment, REVISION, Set, Sets, claim, hash_of, is_same_template, name_of, note_sizes};
+pub(super) use sets::{disown, own};
 
 /// Former numbers of a ReplicaSet in the history of its Deployment.
 const HISTORY: &str = "deployment.kubernetes.io/revision-history";
@@ -162,7 +162,7 @@ fn create(hand: &mut Hand<'_>, deployment: &mut Deployment, sets: &mut Sets) -> 
         status::set(&mut status, hand.at(), ["Progressing", "True", "NewReplicaSetCreated", &message]);
     }
     note(hand, deployment, revision, status)?;
-    sets.newest = Some(Set { key, object: created });
+    sets.newest = Some(Set { key, object: created, is_stale: false });
     Ok(true)
 }
 

@@ -4,9 +4,7 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value, json};
 
-use super::super::fields::{
-    controller, is_deleting, list, name, number, selects, text, time, uid,
-};
+use super::super::fields::{controller, is_deleting, list, name, number, selects, text, time, uid};
 use super::super::hand::{Hand, reference};
 use crate::api::names::{DESIRED_REPLICAS, MAX_REPLICAS, POD_TEMPLATE_HASH};
 use crate::apiserver::{Key, Kind, Part, Refusal};
@@ -91,11 +89,13 @@ impl Deployment {
 pub(super) struct Set {
     pub key: Key,
     pub object: Arc<Value>,
+    /// It was adopted a moment ago: the controller still has the version before, which it cannot write.
+    pub is_stale: bool,
 }
 
 impl Set {
     fn new(key: &Key, object: &Arc<Value>) -> Self {
-        Self { key: key.clone(), object: object.clone() }
+        Self { key: key.clone(), object: object.clone(), is_stale: false }
     }
 
     pub(super) fn replicas(&self) -> i64 {
@@ -150,11 +150,10 @@ impl Set {
         sets.sort_by_key(|set| -set.replicas());
     }
 
-    pub(super) fn edit(
-        &mut self,
-        hand: &mut Hand<'_>,
-        edit: impl FnOnce(&mut Value),
-    ) -> Result<(), Refusal> {
+    pub(super) fn edit(&mut self, hand: &mut Hand<'_>, edit: impl FnOnce(&mut Value)) -> Result<(), Refusal> {
+        if self.is_stale {
+            return Err(Refusal::conflict(&self.key.to_string(), "the object has been modified"));
+        }
         self.object = hand.edit(&self.key, Part::Main, edit)?;
         Ok(())
     }
@@ -171,10 +170,12 @@ impl Set {
         if !is_other && !always {
             return Ok(false);
         }
-        self.edit(hand, |object| {
-            object["spec"]["replicas"] = json!(replicas);
-            note_sizes(object, deployment);
-        })?;
+        let mut scaled = Value::clone(&self.object);
+        scaled["spec"]["replicas"] = json!(replicas);
+        note_sizes(&mut scaled, deployment);
+        if scaled != *self.object {
+            self.edit(hand, |object| *object = scaled)?;
+        }
         Ok(is_other)
     }
 }
@@ -205,8 +206,7 @@ impl Sets {
     pub(super) fn of(deployment: &Deployment, mut sets: Vec<Set>) -> Self {
         Set::sort(&mut sets);
         let template = &deployment.object["spec"]["template"];
-        let newest =
-            sets.iter().position(|set| is_same_template(&set.object["spec"]["template"], template));
+        let newest = sets.iter().position(|set| is_same_template(&set.object["spec"]["template"], template));
         let newest = newest.map(|index| sets.remove(index));
         Self { newest, old: sets }
     }
@@ -229,6 +229,7 @@ pub(super) fn claim(hand: &mut Hand<'_>, deployment: &Deployment) -> Result<Vec<
             Some(true) if !is_ending => set.edit(hand, |set| disown(set, uid(object)))?,
             None if is_matched && !is_ending && !is_deleting(&set.object) => {
                 set.edit(hand, |set| own(set, object))?;
+                set.is_stale = true;
                 claimed.push(set);
             }
             Some(true) | None => {}
@@ -268,19 +269,26 @@ pub(super) fn hash_of(template: &Value, collisions: Option<i64>) -> String {
     // FNV-1a with 32 bits, in letters that form no words; the API server's own hash is of another text.
     let mut text = plain(template).to_string();
     text.extend(collisions.map(|count| count.to_string()));
-    let hash = text.bytes().fold(0x811c_9dc5_u32, |hash, byte| {
-        (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193)
-    });
+    let hash =
+        text.bytes().fold(0x811c_9dc5_u32, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193));
     const LETTERS: &[u8; 27] = b"bcdfghjklmnpqrstvwxz2456789";
     hash.to_string().bytes().map(|digit| char::from(LETTERS[usize::from(digit) % 27])).collect()
 }
 
-/// A template without its hash, and without what says nothing: nulls, empty lists, empty labels and annotations.
+/// A template without its hash, and without what says nothing: nulls, empty lists, empty labels and annotations, and what the API
+/// server adds where nothing is said.
 fn plain(template: &Value) -> Value {
     let mut template = pruned(template);
     let labels = template.pointer_mut("/metadata/labels").and_then(Value::as_object_mut);
     if let Some(labels) = labels {
         labels.remove(POD_TEMPLATE_HASH);
+    }
+    let unsaid = json!({
+        "restartPolicy": "Always", "dnsPolicy": "ClusterFirst", "schedulerName": "default-scheduler",
+        "securityContext": {}, "terminationGracePeriodSeconds": 30,
+    });
+    if let Some(spec) = template.get_mut("spec").and_then(Value::as_object_mut) {
+        spec.retain(|field, value| unsaid.get(field) != Some(value));
     }
     pruned(&template)
 }

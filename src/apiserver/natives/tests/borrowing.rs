@@ -2,9 +2,10 @@
 
 use serde_json::json;
 
-use super::super::Settings;
-use super::super::fields::{condition, name, number, text};
+use super::super::fields::{condition, is_active, is_ready, name, number, text};
+use super::super::{Native, Settings};
 use super::{Play, owner, revision};
+use crate::api::Span;
 use crate::apiserver::Kind;
 
 fn image(tag: &str) -> String {
@@ -62,6 +63,80 @@ fn a_release_goes_through() {
     assert_eq!(pods, after, "no pod restarts");
     let deployment = play.get(Kind::Deployment, "api");
     assert_eq!(number(&deployment, "/status/updatedReplicas"), Some(4));
-    assert_eq!(number(&deployment, "/status/observedGeneration"), number(&deployment, "/metadata/generation"));
+    assert_eq!(
+        number(&deployment, "/status/observedGeneration"),
+        number(&deployment, "/metadata/generation")
+    );
     assert_eq!(condition(&deployment["status"], "Progressing").unwrap()["reason"], "NewReplicaSetAvailable");
+}
+
+/// Borrows, raises and hands over; the ready pods at each moment are counted.
+fn handed_over(settings: Settings) -> (Play, usize) {
+    let mut play = Play::new(settings);
+    play.workload("api", "app:v1", 4);
+    play.wait(60);
+    play.pause("api", true);
+    play.push("api", "app:v2");
+    play.wait(60);
+    let canary = play.canary("api", "c1", 4);
+    play.wait(60);
+    play.release(&canary);
+    let mut fewest = usize::MAX;
+    for _ in 0..60 {
+        play.wait(1);
+        let ready = play.all(Kind::Pod).iter().filter(|pod| is_active(pod) && is_ready(pod)).count();
+        fewest = fewest.min(ready);
+    }
+    play.pause("api", false);
+    play.wait(60);
+    (play, fewest)
+}
+
+#[test]
+fn late_controllers_end_like_prompt_ones() {
+    let (prompt, _) = handed_over(Settings::default());
+    for seed in 0..30 {
+        let lags = [
+            Native::Deployments,
+            Native::ReplicaSets,
+            Native::Pods,
+            Native::Endpoints,
+            Native::Gateway,
+            Native::Garbage,
+        ];
+        let lags = lags.into_iter().map(|native| (native, Span::seconds(7))).collect();
+        let (late, fewest) = handed_over(Settings { seed, lags, shuffles: true, ..Settings::default() });
+        assert_eq!(late.sets(), prompt.sets(), "seed {seed}");
+        assert_eq!(late.pods("app:v1").len(), 0, "seed {seed}");
+        assert_eq!(late.behind("api"), vec!["app:v2"; 4], "seed {seed}");
+        assert!(fewest >= 4, "seed {seed}: {fewest} were left");
+    }
+}
+
+#[test]
+fn what_is_settled_stays_as_it_is() {
+    let (mut play, _) = handed_over(Settings::default());
+    let before = play.store.revision();
+    play.wait(100_000);
+    assert_eq!((play.store.revision(), play.settle()), (before, None));
+}
+
+#[test]
+fn nothing_rolls_when_a_borrowed_one_goes_on() {
+    let mut play = Play::new(Settings::default());
+    play.workload("api", "app:v1", 3);
+    play.pause("api", true);
+    play.push("api", "app:v2");
+    let canary = play.canary("api", "c1", 2);
+    play.delete(Kind::ReplicaSet, &canary, None);
+    assert_eq!(play.sets(), sets(&[("v1", 3, 3)]), "the canary's pods went with it");
+    play.push("api", "app:v1");
+    let before = play.pods("app:v1");
+    play.pause("api", false);
+    play.wait(60);
+    assert_eq!(play.sets(), sets(&[("v1", 3, 3)]));
+    let names = |pods: &[std::sync::Arc<serde_json::Value>]| {
+        pods.iter().map(|pod| name(pod).to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(names(&before), names(&play.pods("app:v1")));
 }
