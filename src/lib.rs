@@ -18,6 +18,8 @@ pub mod cli;
 pub mod controller;
 pub mod engine;
 #[cfg(feature = "controller")]
+pub mod rig;
+#[cfg(feature = "controller")]
 #[allow(clippy::disallowed_methods, reason = "the edge reads clocks and hands the time on")]
 pub mod server;
 pub mod sim;

@@ -46,6 +46,8 @@ pub struct Caller {
     pub user: String,
     /// Groups of the user.
     pub groups: Vec<String>,
+    /// The pod that the token was given to, as tokens of ServiceAccounts say; empty for people.
+    pub pod: String,
     /// The time of the server.
     pub at: Timestamp,
 }
@@ -54,7 +56,18 @@ impl Caller {
     /// Somebody at some time.
     #[must_use]
     pub fn new(user: &str, at: Timestamp) -> Self {
-        Self { user: user.to_owned(), groups: vec!["system:authenticated".to_owned()], at }
+        Self {
+            user: user.to_owned(),
+            groups: vec!["system:authenticated".to_owned()],
+            pod: String::new(),
+            at,
+        }
+    }
+
+    /// The same from a pod.
+    #[must_use]
+    pub fn from_pod(self, pod: &str) -> Self {
+        Self { pod: pod.to_owned(), ..self }
     }
 }
 
@@ -87,6 +100,8 @@ pub struct Revision {
     pub at: Timestamp,
     /// By whom.
     pub by: String,
+    /// The pod that it came from; empty for people.
+    pub pod: String,
     /// What was done.
     pub verb: Verb,
     /// To what.
@@ -467,8 +482,8 @@ impl Store {
         } else {
             self.objects.insert(key.clone(), after.clone());
         }
-        let (at, by) = (caller.at, caller.user.clone());
-        self.log.push(Revision { number, at, by, verb, key, before, after: after.clone() });
+        let (at, by, pod) = (caller.at, caller.user.clone(), caller.pod.clone());
+        self.log.push(Revision { number, at, by, pod, verb, key, before, after: after.clone() });
         after
     }
 }

@@ -5,6 +5,7 @@ mod clock;
 mod cluster;
 mod completion;
 pub mod crds;
+pub mod demo;
 mod error;
 mod exit;
 mod explain;
@@ -77,6 +78,8 @@ struct Global {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Three releases on a cluster in this process: a good one, a bad one, and one with kill -9
+    Demo(demo::DemoArgs),
     /// Show where a Rollout is, live with -w
     Status(StatusArgs),
     /// Say why a Rollout is where it is, and what would change that
@@ -169,6 +172,10 @@ pub fn report(printer: &Printer, error: &CliError) {
 }
 
 fn start(cli: Cli, printer: &Printer) -> Result<ExitStatus, CliError> {
+    if let Command::Demo(args) = &cli.command {
+        // It has a runtime of its own, with a time of its own.
+        return demo::demo(args, printer);
+    }
     let runtime = match &cli.command {
         Command::Run(_) => {
             let mut builder = tokio::runtime::Builder::new_multi_thread();
@@ -184,6 +191,7 @@ async fn dispatch(cli: Cli, printer: &Printer) -> Result<ExitStatus, CliError> {
     let target = Target { kubeconfig, context, namespace };
     let connect = || Cluster::connect(&target);
     match cli.command {
+        Command::Demo(args) => demo::demo(&args, printer),
         Command::Status(args) => status(&connect().await?, &args, printer).await,
         Command::Explain(args) => explain::explain(&connect().await?, &args, printer).await,
         Command::Plan(args) if args.file.is_some() => plan::plan(None, &args, printer).await,

@@ -52,8 +52,13 @@ const RINGS: &[Ring] = &[
         must_not_name: &["println!"],
     },
     Ring {
+        name: "rig",
+        may_use: &["api", "engine", "apiserver", "adapters", "controller", "server"],
+        must_not_name: &["println!", "Timestamp::now", "SystemTime", "HashMap", "HashSet"],
+    },
+    Ring {
         name: "cli",
-        may_use: &["api", "engine", "sim", "adapters", "controller", "server"],
+        may_use: &["api", "engine", "sim", "apiserver", "adapters", "controller", "server", "rig"],
         must_not_name: &[],
     },
 ];

@@ -1,0 +1,121 @@
+//! P1, P12, P19, P20: what is written is well formed, and nothing that is somebody else's is touched.
+
+use palier::apiserver::{Kind, Verb};
+use serde_json::Value;
+
+use super::{Broken, Look, Monitor, broke};
+
+/// P1: weights are whole numbers from 0 to 100 and make up 100.
+pub struct Sums;
+
+impl Monitor for Sums {
+    fn look(&mut self, look: &Look<'_>, broken: &mut Vec<Broken>) {
+        if !look.is_ours || !matches!(look.change.key.kind, Kind::HttpRoute | Kind::GrpcRoute) {
+            return;
+        }
+        for rule in look.change.after["spec"]["rules"].as_array().into_iter().flatten() {
+            let backends = rule["backendRefs"].as_array().cloned().unwrap_or_default();
+            let weights: Vec<Option<i64>> = backends.iter().map(|it| it["weight"].as_i64()).collect();
+            let has_canary =
+                backends.iter().any(|it| it["name"].as_str().is_some_and(|name| name.ends_with("-canary")));
+            let sum: i64 = weights.iter().flatten().sum();
+            if has_canary
+                && (sum != 100 || weights.iter().any(|it| it.is_none_or(|it| !(0..=100).contains(&it))))
+            {
+                broken.push(broke(look, "P1", format!("weights {weights:?} of {}", look.change.key)));
+            }
+        }
+    }
+}
+
+/// P12, P19, P20: of a Deployment only the pause, one label and one annotation; of ReplicaSets and Services only our own, or the
+/// pin; of a route only the backends.
+pub struct Borders;
+
+impl Monitor for Borders {
+    fn look(&mut self, look: &Look<'_>, broken: &mut Vec<Broken>) {
+        if !look.is_ours {
+            return;
+        }
+        let change = look.change;
+        let before = change.before.as_deref().unwrap_or(&Value::Null);
+        let wrong = match (change.key.kind, change.verb) {
+            (Kind::Deployment, Verb::Update) => changed(before, &change.after, strip_deployment),
+            (Kind::Deployment, _) => Some("created or deleted a Deployment".to_owned()),
+            (Kind::HttpRoute | Kind::GrpcRoute, Verb::Update) => changed(before, &change.after, strip_route),
+            (Kind::HttpRoute | Kind::GrpcRoute, _) => Some("created or deleted a route".to_owned()),
+            (Kind::ReplicaSet, Verb::Delete | Verb::Update)
+                if !was_ours(before) && !is_twin(look, before) =>
+            {
+                Some("wrote a ReplicaSet that is neither a Rollout's nor a twin of one".to_owned())
+            }
+            (Kind::Service, Verb::Delete) if !is_owned_by_rollout(before) => {
+                Some("deleted a Service that no Rollout owns".to_owned())
+            }
+            (Kind::Service, Verb::Update) => changed(before, &change.after, strip_service),
+            (Kind::Pod | Kind::EndpointSlice | Kind::MetricSource | Kind::RolloutAction, _) => {
+                Some("wrote what it only reads".to_owned())
+            }
+            _ => None,
+        };
+        broken.extend(wrong.map(|what| broke(look, "P19/P20", format!("{}: {what}", change.key))));
+    }
+}
+
+fn changed(before: &Value, after: &Value, strip: fn(&mut Value)) -> Option<String> {
+    let [mut before, mut after] = [before.clone(), after.clone()];
+    for object in [&mut before, &mut after] {
+        for field in ["resourceVersion", "generation", "managedFields"] {
+            object["metadata"].as_object_mut().map(|it| it.remove(field));
+        }
+        strip(object);
+    }
+    (before != after).then(|| format!("changed more than it may:\n{before}\n{after}"))
+}
+
+fn remove(object: &mut Value, parent: &str, name: &str) {
+    let Some(fields) = object.pointer_mut(parent).and_then(Value::as_object_mut) else { return };
+    fields.remove(name);
+    if fields.is_empty()
+        && let Some((above, last)) = parent.rsplit_once('/')
+    {
+        object.pointer_mut(above).and_then(Value::as_object_mut).map(|it| it.remove(last));
+    }
+}
+
+fn strip_deployment(object: &mut Value) {
+    remove(object, "/spec", "paused");
+    remove(object, "/metadata/labels", "palier.dev/rollout");
+    remove(object, "/metadata/annotations", "palier.dev/intercepted");
+}
+
+fn strip_service(object: &mut Value) {
+    remove(object, "/spec/selector", "pod-template-hash");
+    remove(object, "/metadata/labels", "palier.dev/rollout");
+}
+
+fn strip_route(object: &mut Value) {
+    for rule in object.pointer_mut("/spec/rules").and_then(Value::as_array_mut).into_iter().flatten() {
+        rule.as_object_mut().map(|rule| rule.remove("backendRefs"));
+    }
+}
+
+/// An empty ReplicaSet of a Deployment with the template of one that a Rollout owns: it has to go before the adoption.
+fn is_twin(look: &Look<'_>, set: &Value) -> bool {
+    let bare = |set: &Value| {
+        let mut template = set["spec"]["template"].clone();
+        remove(&mut template, "/metadata/labels", "pod-template-hash");
+        template
+    };
+    let mut sets = look.scene.list(Kind::ReplicaSet, &look.change.key.namespace);
+    set["spec"]["replicas"] == 0 && sets.any(|other| is_owned_by_rollout(other) && bare(other) == bare(set))
+}
+
+fn was_ours(set: &Value) -> bool {
+    set["metadata"]["labels"]["palier.dev/rollout"].is_string() || is_owned_by_rollout(set)
+}
+
+fn is_owned_by_rollout(object: &Value) -> bool {
+    let owners = object["metadata"]["ownerReferences"].as_array().cloned().unwrap_or_default();
+    owners.iter().any(|owner| owner["kind"] == "Rollout")
+}

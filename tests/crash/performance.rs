@@ -1,0 +1,174 @@
+//! One performance of a story: the weather it had, how it ended, what the judge says.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::sync::{Arc, Mutex};
+
+use jiff::Timestamp;
+use palier::api::Span;
+use palier::apiserver::natives::Settings;
+use palier::apiserver::{Kind, Revision, Sighted, Store, Verb, Weather};
+use palier::rig::given::SHOP;
+use palier::rig::{CONTROLLER, Replica, Rig, Setup, play};
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+
+use crate::faults::{Faults, Seen};
+use crate::judge::{Broken, Case, judge};
+use crate::stories::{Story, rest};
+
+/// After the end of a story, until everything that it set off is done.
+const SETTLES: u64 = 60;
+/// After that, a time in which nothing is written.
+const QUIET: u64 = 120;
+/// Writes of the controller that a story may take at most, whatever happens.
+const WRITES_MAX: usize = 600;
+
+/// How it went.
+#[derive(Clone, Debug)]
+pub struct Performance {
+    /// Promises that were broken.
+    pub broken: Vec<Broken>,
+    /// What there is at the end, without what differs from one time to the next.
+    pub end: BTreeMap<String, Value>,
+    /// What the controllers wrote, in order: verb, object.
+    pub writes: Vec<String>,
+    /// Writes of the first process that count for faults.
+    pub counted: Seen,
+    /// A digest of every committed revision.
+    pub digest: String,
+}
+
+/// Performs a story. Everything that happens by chance follows from `seed`.
+pub fn perform(story: Story, seed: u64, faults: &Faults) -> Performance {
+    let settings = Settings {
+        seed,
+        pod_start: Span::seconds(2),
+        pod_end: Span::seconds(1),
+        shuffles: seed != 0,
+        ..Settings::default()
+    };
+    play(seed, settings, async |rig: Rig| {
+        let counted = Arc::new(Mutex::new(Seen::default()));
+        let _replica =
+            Replica::start(&rig, Setup { weather: weather(faults, &counted), ..Setup::plain(&rig, "a") });
+        let told = (story.tell)(&rig).await;
+        rest(SETTLES).await;
+        let settled = rig.server.read(Store::revision);
+        rest(QUIET).await;
+        let log = rig.server.read(|store| store.log().to_vec());
+        let mut broken =
+            judge(&Case { log: &log, given: &rig.prometheus.given(), losses: &[], has_jumped: false });
+        if let Err(late) = told {
+            broken.push(seen_at_the_end("P21", &log, late.to_string()));
+        }
+        let ours: Vec<&Revision> = log.iter().filter(|it| is_work(it)).collect();
+        let restless: Vec<String> = ours.iter().filter(|it| it.number > settled).map(|it| line(it)).collect();
+        if !restless.is_empty() {
+            broken.push(seen_at_the_end("P22", &log, format!("still writing: {}", restless.join("; "))));
+        }
+        if ours.len() > WRITES_MAX {
+            broken.push(seen_at_the_end("P23", &log, format!("{} writes", ours.len())));
+        }
+        let counted = counted.lock().expect("nobody panics with it").clone();
+        Performance {
+            broken,
+            end: rig.server.read(end_of),
+            writes: ours.iter().map(|it| line(it)).collect(),
+            counted,
+            digest: digest(&log),
+        }
+    })
+    .expect("a runtime can be had")
+}
+
+fn weather(faults: &Faults, counted: &Arc<Mutex<Seen>>) -> Box<dyn FnMut(u32) -> Option<Weather> + Send> {
+    let (faults, counted) = (faults.clone(), counted.clone());
+    Box::new(move |process| {
+        let (mut faults, counted) = (faults.clone(), counted.clone());
+        Some(Box::new(move |sighted: &Sighted| {
+            let mut seen = counted.lock().expect("nobody panics with it");
+            faults.fate(process, sighted, &mut seen)
+        }))
+    })
+}
+
+/// A write of the controllers that is not about who leads or what is told.
+pub fn is_work(change: &Revision) -> bool {
+    change.by == CONTROLLER && !matches!(change.key.kind, Kind::Lease | Kind::Event)
+}
+
+pub fn line(change: &Revision) -> String {
+    let verb = match change.verb {
+        Verb::Create => "create",
+        Verb::Update => "update",
+        Verb::Delete => "delete",
+    };
+    format!("{verb} {}", change.key)
+}
+
+pub fn seen_at_the_end(property: &'static str, log: &[Revision], what: String) -> Broken {
+    let (revision, at) = log.last().map_or((0, Timestamp::UNIX_EPOCH), |last| (last.number, last.at));
+    Broken { property, revision, at, what }
+}
+
+pub fn digest(log: &[Revision]) -> String {
+    let mut hash = Sha256::new();
+    for change in log {
+        hash.update(format!(
+            "{} {} {} {:?} {}\n{}",
+            change.number, change.at, change.by, change.verb, change.key, change.after
+        ));
+    }
+    hash.finalize().iter().take(8).fold(String::new(), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}
+
+/// What there is, without times, versions and uids.
+fn end_of(store: &Store) -> BTreeMap<String, Value> {
+    let mut end = BTreeMap::new();
+    let kinds = [
+        Kind::Deployment,
+        Kind::ReplicaSet,
+        Kind::Service,
+        Kind::HttpRoute,
+        Kind::ConfigMap,
+        Kind::RolloutRun,
+        Kind::Rollout,
+    ];
+    for kind in kinds {
+        for (key, object) in store.list(kind, Some(SHOP)) {
+            end.insert(key.to_string(), masked(kind, object));
+        }
+    }
+    end
+}
+
+fn masked(kind: Kind, object: &Value) -> Value {
+    let owners: Vec<&Value> = object["metadata"]["ownerReferences"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .map(|owner| &owner["kind"])
+        .collect();
+    let status = &object["status"];
+    let mut spec = object["spec"].clone();
+    if kind == Kind::Service {
+        spec = spec["selector"].take();
+    }
+    let said = match kind {
+        Kind::Deployment | Kind::ReplicaSet => json!([status["replicas"], status["readyReplicas"]]),
+        Kind::RolloutRun => {
+            spec = Value::Null;
+            json!([status["outcome"]])
+        }
+        Kind::Rollout => {
+            spec = Value::Null;
+            json!([status["state"], status["run"]["outcome"], status["run"]["number"]])
+        }
+        _ => Value::Null,
+    };
+    json!({"labels": object["metadata"]["labels"], "owners": owners, "spec": spec, "said": said})
+}
