@@ -21,6 +21,8 @@ use super::queue::Key;
 
 /// A live read is good for this long.
 const GOOD_FOR: Duration = Duration::from_secs(30);
+/// One that found something which is about to go is good for this long: nobody tells when it is gone.
+const GOOD_WHILE_GOING: Duration = Duration::from_millis(500);
 
 /// The desks of all Rollouts.
 #[derive(Debug, Default)]
@@ -111,11 +113,13 @@ pub struct Looks {
 #[derive(Debug)]
 pub struct Kept<T> {
     found: Option<(Instant, String, Look<T>)>,
+    /// Whether something of it is about to go.
+    is_going: bool,
 }
 
 impl<T> Default for Kept<T> {
     fn default() -> Self {
-        Self { found: None }
+        Self { found: None, is_going: false }
     }
 }
 
@@ -128,8 +132,9 @@ impl<T: Clone> Kept<T> {
     /// What is known of the object `name`.
     #[must_use]
     pub fn get(&self, name: &str) -> Look<T> {
+        let good_for = if self.is_going { GOOD_WHILE_GOING } else { GOOD_FOR };
         match &self.found {
-            Some((at, kept, look)) if kept == name && at.elapsed() < GOOD_FOR => look.clone(),
+            Some((at, kept, look)) if kept == name && at.elapsed() < good_for => look.clone(),
             _ => Look::Unknown,
         }
     }
@@ -144,6 +149,14 @@ impl<T: Clone> Kept<T> {
 
     fn drop(&mut self) {
         self.found = None;
+    }
+}
+
+impl Kept<Vec<ReplicaSetSeen>> {
+    /// Keeps the ReplicaSets of the Deployment `name`.
+    pub fn set_list(&mut self, name: &str, list: Vec<ReplicaSetSeen>) {
+        self.is_going = list.iter().any(|set| set.deleting);
+        self.set(name, Look::Found(list));
     }
 }
 
@@ -190,7 +203,8 @@ impl Looks {
     }
 
     fn learn_replica_set(&mut self, now: &Now<ReplicaSetView>) {
-        let Some((_, _, Look::Found(list))) = &mut self.replica_sets.found else { return };
+        let Some((_, deployment, Look::Found(list))) = &self.replica_sets.found else { return };
+        let (deployment, mut list) = (deployment.clone(), list.clone());
         let before = list.len();
         list.retain(|it| it.at.name != name_of(now));
         let was_listed = list.len() < before;
@@ -201,6 +215,9 @@ impl Looks {
             && !view.is_watched()
         {
             list.push(view.seen.clone());
+        }
+        if was_listed {
+            self.replica_sets.set_list(&deployment, list);
         }
     }
 }

@@ -93,7 +93,7 @@ async fn read(
                     _ => drop(context.stores.replica_sets.put(row)),
                 }
             }
-            of(&mut |looks| looks.replica_sets.set(&found.workload, Look::Found(unwatched.clone())));
+            of(&mut |looks| looks.replica_sets.set_list(&found.workload, unwatched.clone()));
         }
         Inquiry::ForeignPod(_) => {
             let Some(seen) = world.components.get(component) else { return Ok(()) };

@@ -13,6 +13,9 @@ use super::turn::{Part, Turn, after, between, enter};
 use super::world::{DeploymentSeen, Look, ReplicaSetSeen};
 use super::{Weight, ending, rest, restart, retire, rollback};
 
+/// How soon a deleted ReplicaSet is looked for again: one without pods is gone as soon as the garbage collector has seen it.
+const TWIN_GOES: Span = Span::seconds(1);
+
 /// One step of every component towards its end.
 pub(super) fn advance(turn: &mut Turn<'_>) {
     let mut is_done = true;
@@ -192,6 +195,8 @@ fn clear_twins(
         if twin.replicas == 0 && twin.current == 0 && !twin.deleting {
             turn.write(Write::DeleteReplicaSet { replica_set: twin.at.clone() });
         }
+        // It is not watched: nothing else tells when it is gone.
+        turn.wake_after(TWIN_GOES);
     }
     is_clear
 }

@@ -7,7 +7,9 @@ use std::time::Duration;
 use jiff::Timestamp;
 use palier::api::Span;
 use palier::apiserver::natives::{Native, Settings};
-use palier::apiserver::{Act, Deed, Fate, Front, Key, Kind, Refusal, Sight, Sighted, Store, Stream, Weather};
+use palier::apiserver::{
+    Act, Deed, Fate, Front, Key, Kind, Refusal, Revision, Sight, Sighted, Store, Stream, Weather,
+};
 use palier::rig::given::{SHOP, image};
 use palier::rig::{Mood, Replica, Rig, Setup, play};
 use serde_json::Value;
@@ -144,6 +146,9 @@ pub fn tell(seed: u64, without: &[usize]) -> Told {
         heal(&rig, &fronts, &storm);
         let is_quiet = until_quiet(&rig).await;
         let log = rig.server.read(|store| store.log().to_vec());
+        if std::env::var_os("TELL").is_some() {
+            told_in_full(&log);
+        }
         broken.extend(judge(&Case {
             log: &log,
             given: &rig.prometheus.given(),
@@ -165,6 +170,18 @@ pub fn tell(seed: u64, without: &[usize]) -> Told {
         Told { broken, digest: digest(&log), acts: told, injected }
     })
     .expect("a runtime can be had")
+}
+
+/// Every revision but those of Leases, for whoever looks for the cause of a failure: `TELL=1`.
+fn told_in_full(log: &[Revision]) {
+    for change in log.iter().filter(|it| it.key.kind != Kind::Lease) {
+        let after = if matches!(change.key.kind, Kind::Pod | Kind::Event) {
+            String::new()
+        } else {
+            change.after.to_string()
+        };
+        println!("{} {} {} {} {after}", change.at, change.number, change.pod, line(change));
+    }
 }
 
 /// What the network does.

@@ -210,6 +210,13 @@ async fn paused(rig: &Rig) -> Result<(), Late> {
     ended(rig, 1).await
 }
 
+/// The version before the last one again: an empty ReplicaSet of its template is still there.
+async fn former_again(rig: &Rig) -> Result<(), Late> {
+    good(rig).await?;
+    push(rig, "api", "v1");
+    ended(rig, 2).await
+}
+
 const CHAIN: [&str; 3] = ["api", "web<api", "worker<web"];
 
 async fn chain_good(rig: &Rig) -> Result<(), Late> {

@@ -52,7 +52,9 @@ impl WayBack {
             return;
         };
         let back = self.back.entry(name).or_default();
-        if weight == 0 && before > 0 && before < 100 {
+        // Without ready pods the canary loses its share for as long as that lasts.
+        let has_pods = look.scene.ready(&part.namespace, &part.canary_service()) > 0;
+        if weight == 0 && before > 0 && before < 100 && has_pods {
             back.insert(uid.to_owned());
         } else if weight > before && back.contains(uid) {
             let what = format!("{} rises from {before} to {weight} % after its way back", part.component);
