@@ -385,8 +385,14 @@ impl Store {
         // What has time to end goes when whoever ends it says so.
         let has_time = metadata["deletionGracePeriodSeconds"].as_i64().is_some_and(|seconds| seconds > 0);
         let is_last = metadata["deletionTimestamp"].is_string() && !finalizers && !has_time;
-        let verb = if is_last { Verb::Delete } else { Verb::Update };
-        Ok(self.commit(caller, verb, key.clone(), Some(before), after))
+        if !is_last {
+            return Ok(self.commit(caller, Verb::Update, key.clone(), Some(before), after));
+        }
+        // Watches are told the version of the deletion, who asked for it is not.
+        let version = before["metadata"]["resourceVersion"].clone();
+        let mut last = Value::clone(&self.commit(caller, Verb::Delete, key.clone(), Some(before), after));
+        last["metadata"]["resourceVersion"] = version;
+        Ok(Arc::new(last))
     }
 
     /// Deletes an object, or marks it if something has to be done first: it has finalizers, `adds_finalizer` names one more

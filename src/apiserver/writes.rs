@@ -75,9 +75,7 @@ fn replace(store: &mut Store, caller: &Caller, asked: &Asked, body: &[u8]) -> Re
         let why = "must be specified for an update";
         let missing = Cause::invalid("metadata.resourceVersion", &json!(0), why);
         let mut refusal = schema::refusal(&key, &[missing]);
-        if asked.kind.is_custom() {
-            refusal.details["kind"] = asked.kind.facts().plural.into();
-        }
+        refusal.details["kind"] = asked.kind.facts().plural.into();
         return Err(refusal);
     }
     if !is_there && asked.part == Part::Main && asked.kind.is_created_by_updates() {
