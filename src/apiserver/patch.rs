@@ -168,8 +168,9 @@ fn merge_field(object: &mut Map<String, Value>, field: String, value: Value) -> 
 
 fn merge_list(field: &str, found: &mut Vec<Value>, items: Vec<Value>) -> Result<(), Refusal> {
     if field == "finalizers" {
-        let new: Vec<Value> = items.into_iter().filter(|item| !found.contains(item)).collect();
-        found.extend(new);
+        found.retain(|it| !items.contains(it));
+        let rest = std::mem::replace(found, items);
+        found.extend(rest);
         return Ok(());
     }
     let Some((_, key)) = MERGE_KEYS.iter().find(|(name, _)| *name == field) else {
@@ -180,22 +181,34 @@ fn merge_list(field: &str, found: &mut Vec<Value>, items: Vec<Value>) -> Result<
         *found = items.into_iter().filter(|item| item["$patch"] != "replace").collect();
         return Ok(());
     }
-    for item in items {
-        let key = match *key {
-            "" if item.get("containerPort").is_some() => "containerPort",
-            "" => "port",
-            key => key,
-        };
+    let key_of = |item: &Value| match *key {
+        "" if item.get("containerPort").is_some() => "containerPort",
+        "" => "port",
+        key => key,
+    };
+    let mut named = Vec::new();
+    for mut item in items {
+        let key = key_of(&item);
         let Some(wanted) = item.get(key).cloned() else {
             return Err(Refusal::invalid(format!("map: {item} does not contain declared merge key: {key}")));
         };
         let place = found.iter().position(|it| it[key] == wanted);
-        match (item["$patch"] == "delete", place) {
-            (true, Some(place)) => drop(found.remove(place)),
-            (true, None) => {}
-            (false, Some(place)) => merge(&mut found[place], item)?,
-            (false, None) => found.push(item),
+        let is_deleted = item["$patch"] == "delete";
+        let there = place.map(|place| (place, found.remove(place)));
+        if is_deleted {
+            continue;
         }
+        let place = there.as_ref().map(|(place, _)| *place);
+        if let Some((_, mut there)) = there {
+            merge(&mut there, item)?;
+            item = there;
+        }
+        named.push((place, item));
+    }
+    // What is new comes before what the patch does not name; what was there stays in its order.
+    for (place, item) in named.into_iter().rev() {
+        let at = place.map_or(0, |place| place.min(found.len()));
+        found.insert(at, item);
     }
     Ok(())
 }

@@ -83,7 +83,12 @@ impl Age {
 }
 
 fn forbidden_match(why: &str) -> Refusal {
-    Refusal::invalid(format!("ListOptions.meta.k8s.io \"\" is invalid: {why}"))
+    let text = format!("Forbidden: {why}");
+    let refusal =
+        Refusal::invalid(format!("ListOptions.meta.k8s.io \"\" is invalid: resourceVersionMatch: {text}"));
+    let cause = json!({"reason": "FieldValueForbidden", "message": text, "field": "resourceVersionMatch"});
+    let details = json!({"group": "meta.k8s.io", "kind": "ListOptions", "causes": [cause]});
+    Refusal { details, ..refusal }
 }
 
 /// Reads one object as it was at `revision`.

@@ -68,7 +68,7 @@ impl Act {
 /// Why a request asks for nothing that is served.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Unserved {
-    /// No such group: 404 without a Status.
+    /// No such group, or no such kind in a group of custom resources: 404 without a Status.
     Path,
     /// The group has no such kind, or the kind no such part: 404.
     Resource,
@@ -151,7 +151,10 @@ impl Place {
             _ => return Err(Unserved::Resource),
         };
         let Some(kind) = Kind::of_path(group, version, plural) else {
-            let is_group = |kind: &Kind| kind.facts().group == group && kind.facts().version == version;
+            // Groups of custom resources know nothing but these.
+            let is_group = |kind: &Kind| {
+                !kind.is_custom() && kind.facts().group == group && kind.facts().version == version
+            };
             return Err(if Kind::ALL.iter().any(is_group) { Unserved::Resource } else { Unserved::Path });
         };
         let facts = kind.facts();

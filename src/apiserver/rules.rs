@@ -9,10 +9,19 @@ use super::schema::Cause;
 #[must_use]
 pub fn mistakes(kind: Kind, before: Option<&Value>, after: &Value) -> Vec<Cause> {
     let mut found = Vec::new();
-    of_metadata(before, after, &mut found);
+    of_metadata(kind, before, after, &mut found);
     match kind {
         Kind::Deployment | Kind::ReplicaSet => of_workload(before, after, &mut found),
         Kind::ConfigMap | Kind::Secret => {
+            let is_plain = |key: &str| {
+                !key.is_empty()
+                    && key.chars().all(|letter| letter.is_ascii_alphanumeric() || "-._".contains(letter))
+            };
+            let keys = after["data"].as_object().into_iter().flatten().map(|(key, _)| key);
+            for key in keys.filter(|key| !is_plain(key)) {
+                let why = "a valid config key must consist of alphanumeric characters, '-', '_' or '.' (e.g. 'key.name',  or 'KEY_NAME',  or 'key-name', regex used for validation is '[-._a-zA-Z0-9]+')";
+                found.push(Cause::invalid(&format!("data[{key}]"), &json!(key), why));
+            }
             if let Some(before) = before {
                 of_immutable(kind, before, after, &mut found);
             }
@@ -27,7 +36,7 @@ pub fn mistakes(kind: Kind, before: Option<&Value>, after: &Value) -> Vec<Cause>
     found
 }
 
-fn of_metadata(before: Option<&Value>, after: &Value, found: &mut Vec<Cause>) {
+fn of_metadata(kind: Kind, before: Option<&Value>, after: &Value, found: &mut Vec<Cause>) {
     let metadata = &after["metadata"];
     if before.is_none() {
         let name = metadata["name"].as_str().unwrap_or_default();
@@ -68,7 +77,8 @@ fn of_metadata(before: Option<&Value>, after: &Value, found: &mut Vec<Cause>) {
     };
     for (place, name) in names(after).into_iter().enumerate() {
         let is_standard = matches!(name.as_str(), "orphan" | "foregroundDeletion" | "kubernetes");
-        if !is_standard && !name.contains('/') {
+        let is_checked = !kind.is_custom() && !matches!(kind, Kind::Lease | Kind::Event);
+        if is_checked && !is_standard && !name.contains('/') {
             let why = "name is neither a standard finalizer name nor is it fully qualified";
             found.push(Cause::invalid(&format!("metadata.finalizers[{place}]"), &json!(name), why));
         }

@@ -251,10 +251,9 @@ impl Store {
 
     /// Does something and takes it back.
     pub fn try_out<T>(&mut self, work: impl FnOnce(&mut Self) -> T) -> T {
-        let (objects, revision, uids, changes) =
-            (self.objects.clone(), self.revision, self.uids, self.log.len());
+        let (objects, revision, changes) = (self.objects.clone(), self.revision, self.log.len());
         let done = work(self);
-        (self.objects, self.revision, self.uids) = (objects, revision, uids);
+        (self.objects, self.revision) = (objects, revision);
         self.log.truncate(changes);
         done
     }
@@ -298,9 +297,6 @@ impl Store {
             );
             return Err(schema::refusal(&key, &[missing]));
         }
-        if self.objects.contains_key(&key) {
-            return Err(Refusal::exists(&key.to_string()).about(&key));
-        }
         object["apiVersion"] = json!(kind.api_version());
         object["kind"] = json!(facts.name);
         self.uids += 1;
@@ -320,6 +316,11 @@ impl Store {
         drop_empty(metadata);
         defaults::at_creation(kind, &mut object);
         self.admit((caller, &key, Part::Main), None, &mut object, Vec::new())?;
+        if let Some(there) = self.objects.get(&key) {
+            let is_going = there["metadata"]["deletionTimestamp"].is_string();
+            let going = if is_going { "object is being deleted: " } else { "" };
+            return Err(Refusal::exists(&format!("{going}{key}")).about(&key));
+        }
         Ok(self.commit(caller, Verb::Create, key, None, object))
     }
 
@@ -364,6 +365,8 @@ impl Store {
         let asked = change(Value::clone(&before))?;
         let mut precondition = Precondition::of(&asked);
         let uid = if checks_uid { None } else { precondition.uid.take() };
+        // The metadata of a custom resource are not looked at when its status is written.
+        let uid = uid.filter(|_| part == Part::Main || !key.kind.is_custom());
         check(key, &before, &precondition)?;
         let mut mistakes = Vec::new();
         if let Some(uid) = uid.filter(|uid| before["metadata"]["uid"] != *uid.as_str()) {
@@ -382,8 +385,14 @@ impl Store {
         // What has time to end goes when whoever ends it says so.
         let has_time = metadata["deletionGracePeriodSeconds"].as_i64().is_some_and(|seconds| seconds > 0);
         let is_last = metadata["deletionTimestamp"].is_string() && !finalizers && !has_time;
-        let verb = if is_last { Verb::Delete } else { Verb::Update };
-        Ok(self.commit(caller, verb, key.clone(), Some(before), after))
+        if !is_last {
+            return Ok(self.commit(caller, Verb::Update, key.clone(), Some(before), after));
+        }
+        // Watches are told the version of the deletion, who asked for it is not.
+        let version = before["metadata"]["resourceVersion"].clone();
+        let mut last = Value::clone(&self.commit(caller, Verb::Delete, key.clone(), Some(before), after));
+        last["metadata"]["resourceVersion"] = version;
+        Ok(Arc::new(last))
     }
 
     /// Deletes an object, or marks it if something has to be done first: it has finalizers, `adds_finalizer` names one more
@@ -504,7 +513,7 @@ fn check(key: &Key, stored: &Value, asked: &Precondition) -> Result<(), Refusal>
     let found = Precondition::of(stored);
     if asked.uid.is_some() && asked.uid != found.uid {
         let (asked, found) = (asked.uid.clone().unwrap_or_default(), found.uid.unwrap_or_default());
-        let why = format!("Precondition failed: UID in precondition: {asked}, UID in object meta: {found}");
+        let why = other_uid(key, &asked, &found);
         return Err(Refusal::conflict(&key.to_string(), &why).about(key));
     }
     if asked.version.is_some() && asked.version != found.version {
@@ -513,6 +522,18 @@ fn check(key: &Key, stored: &Value, asked: &Precondition) -> Result<(), Refusal>
         return Err(Refusal::conflict(&key.to_string(), why).about(key));
     }
     Ok(())
+}
+
+/// What the server says of a write on another object than the one that is there.
+pub(super) fn other_uid(key: &Key, asked: &str, found: &str) -> String {
+    let facts = key.kind.facts();
+    let group = if key.kind.is_custom() { format!("{}/", facts.group) } else { String::new() };
+    let plural = if key.kind == Kind::Service { "services/specs" } else { facts.plural };
+    let (namespace, name) = (&key.namespace, &key.name);
+    let place = if namespace.is_empty() { name.clone() } else { format!("{namespace}/{name}") };
+    format!(
+        "StorageError: invalid object, Code: 4, Key: /registry/{group}{plural}/{place}, ResourceVersion: 0, AdditionalErrorMsg: Precondition failed: UID in precondition: {asked}, UID in object meta: {found}"
+    )
 }
 
 /// What is stored when `asked` comes in for one part of an object.
@@ -594,7 +615,11 @@ fn bump_generation(kind: Kind, before: &Value, after: &mut Value) {
             before.get("spec") != after.get("spec")
                 || before["metadata"].get("annotations") != after["metadata"].get("annotations")
         }
-        Generation::Content => without(before) != without(after),
+        Generation::Content => {
+            let labels = |object: &Value| object["metadata"].get("labels").cloned();
+            let has_other_labels = kind == Kind::EndpointSlice && labels(before) != labels(after);
+            has_other_labels || without(before) != without(after)
+        }
     };
     if is_changed {
         let next = before["metadata"]["generation"].as_i64().unwrap_or(0) + 1;

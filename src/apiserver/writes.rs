@@ -8,7 +8,8 @@ use super::kinds::Kind;
 use super::patch;
 use super::refusal::Refusal;
 use super::request::{Act, Asked};
-use super::store::{Caller, Part, Precondition, Store};
+use super::schema::{self, Cause};
+use super::store::{Caller, Part, Precondition, Store, other_uid};
 
 /// The letters of generated names.
 /// <https://github.com/kubernetes/kubernetes/blob/master/staging/src/k8s.io/apimachinery/pkg/util/rand/rand.go>
@@ -33,6 +34,7 @@ pub fn perform(
             patch::accept(asked.kind, content_type)?;
             let after = store.patch(caller, &key, asked.part, |mut object| {
                 patch::apply(asked.kind, &mut object, content_type, body)?;
+                check_name(asked, &object)?;
                 Ok(object)
             })?;
             Ok(Answer::json(200, &after))
@@ -60,18 +62,21 @@ fn create(store: &mut Store, caller: &Caller, asked: &Asked, body: &[u8]) -> Res
 
 fn replace(store: &mut Store, caller: &Caller, asked: &Asked, body: &[u8]) -> Result<Answer, Refusal> {
     let object = manifest(asked, body)?;
+    check_name(asked, &object)?;
     let metadata = &object["metadata"];
-    if text(metadata, "name") != asked.name {
-        let (name, path) = (text(metadata, "name"), &asked.name);
-        let why = format!("the name of the object ({name}) does not match the name on the URL ({path})");
-        return Err(Refusal::bad_request(why));
-    }
     let key = asked.key();
     let is_there = store.get(asked.kind, &key.namespace, &key.name).is_some();
     let is_conditional = !text(metadata, "resourceVersion").is_empty();
-    if is_there && !is_conditional && !asked.kind.takes_unconditional_updates() {
-        let why = "metadata.resourceVersion: Invalid value: 0: must be specified for an update";
-        return Err(Refusal::invalid(why).about(&key));
+    let is_same = store.get(asked.kind, &key.namespace, &key.name).is_none_or(|there| {
+        let uid = text(metadata, "uid");
+        uid.is_empty() || there["metadata"]["uid"] == uid
+    });
+    if is_there && is_same && !is_conditional && !asked.kind.takes_unconditional_updates() {
+        let why = "must be specified for an update";
+        let missing = Cause::invalid("metadata.resourceVersion", &json!(0), why);
+        let mut refusal = schema::refusal(&key, &[missing]);
+        refusal.details["kind"] = asked.kind.facts().plural.into();
+        return Err(refusal);
     }
     if !is_there && asked.part == Part::Main && asked.kind.is_created_by_updates() {
         return create_by_update(store, caller, asked, object);
@@ -90,10 +95,7 @@ fn create_by_update(
     let key = asked.key();
     let uid = text(&object["metadata"], "uid").to_owned();
     if !uid.is_empty() {
-        let (plural, namespace, name) = (asked.kind.facts().plural, &asked.namespace, &asked.name);
-        let why = format!(
-            "StorageError: invalid object, Code: 4, Key: /registry/{plural}/{namespace}/{name}, ResourceVersion: 0, AdditionalErrorMsg: Precondition failed: UID in precondition: {uid}, UID in object meta: "
-        );
+        let why = other_uid(&key, &uid, "");
         return Err(Refusal::conflict(&key.to_string(), &why).about(&key));
     }
     if let Some(metadata) = object["metadata"].as_object_mut() {
@@ -119,10 +121,14 @@ fn delete(store: &mut Store, caller: &Caller, asked: &Asked, body: &[u8]) -> Res
         "Background" => Some(Propagation::Background),
         "" => None,
         other => {
-            let why = format!(
-                "DeleteOptions.meta.k8s.io \"\" is invalid: propagationPolicy: Unsupported value: \"{other}\": supported values: \"Background\", \"Foreground\", \"Orphan\""
+            let text = format!(
+                "Unsupported value: \"{other}\": supported values: \"Background\", \"Foreground\", \"Orphan\""
             );
-            return Err(Refusal::invalid(why));
+            let why = format!("DeleteOptions.meta.k8s.io \"\" is invalid: propagationPolicy: {text}");
+            let cause =
+                json!({"reason": "FieldValueNotSupported", "message": text, "field": "propagationPolicy"});
+            let details = json!({"group": "meta.k8s.io", "kind": "DeleteOptions", "causes": [cause]});
+            return Err(Refusal { details, ..Refusal::invalid(why) });
         }
     };
     let grace_seconds =
@@ -144,6 +150,16 @@ fn delete(store: &mut Store, caller: &Caller, asked: &Asked, body: &[u8]) -> Res
         "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "details": details,
     });
     Ok(Answer::json(200, &status))
+}
+
+/// An object keeps its name.
+fn check_name(asked: &Asked, object: &Value) -> Result<(), Refusal> {
+    let (name, path) = (text(&object["metadata"], "name"), &asked.name);
+    if name == path {
+        return Ok(());
+    }
+    let why = format!("the name of the object ({name}) does not match the name on the URL ({path})");
+    Err(Refusal::bad_request(why))
 }
 
 /// The object in the body of a request, which must be of the kind and in the namespace of its path.

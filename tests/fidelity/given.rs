@@ -97,7 +97,9 @@ fn samples() -> Vec<Sample> {
             json!({"kind": "Service", "spec": {"clusterIP": "None", "selector": {"app": "shop"}, "ports": [{"port": 80}]}}),
             json!({"spec": {"selector": {"hash": "1"}}}),
             NONE,
-            json!({"loadBalancer": {"ingress": [{"ip": "10.0.0.1", "ipMode": "VIP"}]}}),
+            json!({"loadBalancer": {}, "conditions": [{
+                "type": "Ready", "status": "True", "reason": "Well", "message": "", "lastTransitionTime": "2026-01-01T00:00:00Z",
+            }]}),
         ),
         sample(
             ("/apis/coordination.k8s.io/v1", "leases", true),
@@ -158,7 +160,7 @@ fn workloads() -> Vec<Sample> {
             }}),
             json!({"spec": {"backoffLimit": 3}}),
             NONE,
-            NONE,
+            json!({"active": 1}),
         ),
     ]
 }

