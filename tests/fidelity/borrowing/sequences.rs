@@ -6,7 +6,7 @@ use super::step::{DEPLOYMENTS, JOBS, PODS, SERVICES, Step};
 use palier::apiserver::natives::given;
 
 /// Sequences that a seed chooses, and how long they are.
-const SEEDS: u64 = 12;
+const SEEDS: u64 = 8;
 const LENGTH: usize = 8;
 
 /// Steps one after the other.
