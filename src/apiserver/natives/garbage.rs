@@ -139,8 +139,7 @@ fn orphan(hand: &mut Hand<'_>, key: &Key, object: &Value, family: &Family) -> Re
             hand.edit(dependent, Part::Main, |it| disown(it, uid(object)))?;
         }
     }
-    let done = [ORPHAN];
-    release(hand, key, &done)
+    release(hand, key, ORPHAN)
 }
 
 fn wait(hand: &mut Hand<'_>, key: &Key, object: &Value, family: &Family) -> Result<(), Refusal> {
@@ -151,13 +150,13 @@ fn wait(hand: &mut Hand<'_>, key: &Key, object: &Value, family: &Family) -> Resu
             .iter()
             .any(|owner| owner["uid"] == uid(object) && owner["blockOwnerDeletion"] == true);
     }
-    if is_blocked { Ok(()) } else { release(hand, key, &[FOREGROUND]) }
+    if is_blocked { Ok(()) } else { release(hand, key, FOREGROUND) }
 }
 
-fn release(hand: &mut Hand<'_>, key: &Key, finalizers: &[&str]) -> Result<(), Refusal> {
+fn release(hand: &mut Hand<'_>, key: &Key, finalizer: &str) -> Result<(), Refusal> {
     let edited = hand.edit(key, Part::Main, |object| {
         if let Some(all) = object["metadata"]["finalizers"].as_array_mut() {
-            all.retain(|it| !finalizers.iter().any(|finalizer| it == finalizer));
+            all.retain(|it| it != finalizer);
         }
     });
     edited.map(drop)

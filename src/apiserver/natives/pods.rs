@@ -88,7 +88,7 @@ pub(super) fn sync(hand: &mut Hand<'_>, key: &Key, lives: &mut Lives, settings: 
     }
     let node = text(&pod, "/spec/nodeName");
     if node.is_empty() {
-        return schedule(hand, key, &pod, lives, settings);
+        return schedule(hand, key, lives, settings);
     }
     if settings.lost_nodes.contains(node) {
         return lose(hand, key, &pod);
@@ -120,7 +120,7 @@ fn end(hand: &mut Hand<'_>, key: &Key, pod: &Value, lives: &mut Lives, settings:
 }
 
 /// Gives a pod to the node with the fewest pods.
-fn schedule(hand: &mut Hand<'_>, key: &Key, pod: &Value, lives: &mut Lives, settings: &Settings) -> Outcome {
+fn schedule(hand: &mut Hand<'_>, key: &Key, lives: &mut Lives, settings: &Settings) -> Outcome {
     let mut crowd: BTreeMap<&str, usize> = settings
         .nodes
         .iter()
@@ -146,7 +146,6 @@ fn schedule(hand: &mut Hand<'_>, key: &Key, pod: &Value, lives: &mut Lives, sett
         .map(|()| None);
     };
     lives.waiting.remove(key);
-    let _ = pod;
     hand.edit(key, Part::Main, |pod| pod["spec"]["nodeName"] = json!(node))?;
     Ok(Some(hand.at()))
 }

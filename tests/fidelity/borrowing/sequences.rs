@@ -6,7 +6,7 @@ use super::step::{DEPLOYMENTS, JOBS, PODS, SERVICES, Step};
 use palier::apiserver::natives::given;
 
 /// Sequences that a seed chooses, and how long they are.
-const SEEDS: u64 = 12;
+const SEEDS: u64 = 8;
 const LENGTH: usize = 8;
 
 /// Steps one after the other.
@@ -71,15 +71,18 @@ fn then(mut steps: Vec<Step>, more: Vec<Step>) -> Vec<Step> {
 /// All sequences.
 pub fn all() -> Vec<Sequence> {
     let mut all = ordinary();
+    all.extend(updates());
     all.extend(adoptions());
+    all.extend(adoptions_gone_wrong());
     all.extend(sharing());
     all.extend(others());
+    all.extend(deletions());
     all.extend((1..=SEEDS).map(by_chance));
     all
 }
 
 fn ordinary() -> Vec<Sequence> {
-    use Step::{Deploy, Merge, Pause, Pin, Push, Scale};
+    use Step::{Deploy, Pause, Push, Scale};
     vec![
         sequence("deploy and scale", vec![Deploy("app:v1", 3), Scale(5), Scale(2), Scale(0), Scale(1)]),
         sequence(
@@ -121,6 +124,12 @@ fn ordinary() -> Vec<Sequence> {
                 Pause(false),
             ],
         ),
+    ]
+}
+
+fn updates() -> Vec<Sequence> {
+    use Step::{Deploy, Merge, Pause, Pin, Push, Scale};
+    vec![
         sequence(
             "no surge",
             vec![
@@ -244,6 +253,12 @@ fn adoptions() -> Vec<Sequence> {
                 ],
             ),
         ),
+    ]
+}
+
+fn adoptions_gone_wrong() -> Vec<Sequence> {
+    use Step::{Canary, Deploy, Pause, Push, Release, Resize, Scale};
+    vec![
         sequence(
             "two releases, one after the other",
             then(
@@ -323,11 +338,7 @@ fn sharing() -> Vec<Sequence> {
 }
 
 fn others() -> Vec<Sequence> {
-    use Step::{
-        Create, Delete, DeletePod, Deploy, Merge, MergeSet, Pause, Pin, Push, Relabel, Release, Scale,
-    };
-    let mut held = given::job("hook", "app:v1");
-    held["metadata"]["finalizers"] = json!(["palier.dev/until-seen"]);
+    use Step::{DeletePod, Deploy, Merge, MergeSet, Pause, Pin, Push, Relabel, Release, Scale};
     vec![
         sequence(
             "pods that go come again",
@@ -372,6 +383,14 @@ fn others() -> Vec<Sequence> {
                 ],
             ),
         ),
+    ]
+}
+
+fn deletions() -> Vec<Sequence> {
+    use Step::{Create, Delete, Deploy, Merge, Pause, Push};
+    let mut held = given::job("hook", "app:v1");
+    held["metadata"]["finalizers"] = json!(["palier.dev/until-seen"]);
+    vec![
         sequence(
             "deletion in the background",
             then(borrowed(2, 1), vec![Delete(DEPLOYMENTS, "api", "Background")]),

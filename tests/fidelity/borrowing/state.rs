@@ -62,7 +62,7 @@ fn aliases(objects: &[&Value]) -> Vec<(String, String)> {
         let alias = || format!("<{}>", image(&set["spec"]["template"]));
         (!is_chosen_hash(set)).then(|| (text(&set["metadata"]["labels"][HASH]), alias()))
     };
-    sets.filter_map(|set| alias(set)).collect()
+    sets.filter_map(alias).collect()
 }
 
 /// Whether the hash of a ReplicaSet is one that the sequences choose: these are short.
