@@ -27,7 +27,7 @@ pub struct Faults {
 pub enum Fault {
     /// A write, from 1.
     Write(usize, Deed),
-    /// A write that takes this long to arrive, and its answer as long.
+    /// A write that takes this long to arrive, and its answer as long: longer than the controller waits.
     Slow(usize, Duration),
     /// The watch of a kind, from its beginning on.
     Watch(Kind, Stream),

@@ -1,5 +1,7 @@
 //! Every story with every fault at every write: it ends as it does without.
 
+use std::time::Duration;
+
 use palier::apiserver::{Kind, Stream};
 
 use crate::faults::{Fault, Faults, deeds};
@@ -8,11 +10,7 @@ use crate::stories::{STORIES, Story};
 
 /// What is different from the performance without faults.
 fn differences(calm: &Performance, rough: &Performance) -> Vec<String> {
-    let mut found: Vec<String> = rough
-        .broken
-        .iter()
-        .map(|it| format!("{} at {} (revision {}): {}", it.property, it.at, it.revision, it.what))
-        .collect();
+    let mut found: Vec<String> = rough.broken.iter().map(ToString::to_string).collect();
     for key in calm.end.keys().chain(rough.end.keys()).collect::<std::collections::BTreeSet<_>>() {
         let (before, after) = (calm.end.get(key), rough.end.get(key));
         if before != after {
@@ -43,6 +41,8 @@ fn sift(name: &str) {
             let what = format!("write {number} ({}) {word}", calm.counted.writes[number - 1]);
             plans.push((what, Faults::one(Fault::Write(number, deed))));
         }
+        let what = format!("write {number} ({}) late", calm.counted.writes[number - 1]);
+        plans.push((what, Faults::one(Fault::Slow(number, Duration::from_secs(20)))));
     }
     for kind in [
         Kind::Rollout,

@@ -53,7 +53,7 @@ impl WayBack {
         };
         let back = self.back.entry(name).or_default();
         // Without ready pods the canary loses its share for as long as that lasts.
-        let has_pods = look.scene.ready(&part.namespace, &part.canary_service()) > 0;
+        let has_pods = !look.scene.ready_pods(&part.namespace, &part.canary_service()).is_empty();
         if weight == 0 && before > 0 && before < 100 && has_pods {
             back.insert(uid.to_owned());
         } else if weight > before && back.contains(uid) {

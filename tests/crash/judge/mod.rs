@@ -27,6 +27,12 @@ pub struct Broken {
     pub what: String,
 }
 
+impl std::fmt::Display for Broken {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(out, "{} at {} (revision {}): {}", self.property, self.at, self.revision, self.what)
+    }
+}
+
 /// One look at one revision.
 pub struct Look<'l> {
     pub scene: &'l Scene,
