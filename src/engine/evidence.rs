@@ -401,6 +401,7 @@ pub(super) fn lets_raise(turn: &Turn<'_>, component: &ComponentStatus, part: &Pa
 
 /// Sets aside what the gates said so far, by a person's word: they are judged anew.
 pub(super) fn set_aside(component: &mut ComponentStatus) {
+    component.health = None;
     for gate in &mut component.gates {
         gate.verdict = Verdict::Wait;
         gate.tripped = false;
