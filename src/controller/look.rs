@@ -13,7 +13,7 @@ use crate::api::names::POD_TEMPLATE_HASH;
 use crate::engine::Inquiry;
 use crate::engine::config::sources;
 use crate::engine::references::{References, references};
-use crate::engine::world::{Look, World};
+use crate::engine::world::{DeploymentSeen, Look, ServiceSeen, World};
 
 use super::act::keep;
 use super::context::Context;
@@ -100,18 +100,10 @@ async fn read(
             of(&mut |looks| looks.replica_sets.set_list(&found.workload, unwatched.clone()));
         }
         Inquiry::ForeignPod(_) => {
-            let Some(seen) = world.components.get(component) else { return Ok(()) };
-            let (Some(deployment), Some(service)) = (seen.deployment.found(), seen.service.found()) else {
-                return Ok(());
-            };
-            let mut selector = service.selector.clone();
-            if service.rollout_label.is_some() {
-                // The pin is ours.
-                selector.remove(POD_TEMPLATE_HASH);
-            }
-            let pod =
-                reads::foreign_pod(&context.cluster, &key.namespace, &selector, &deployment.selector).await?;
-            let look = pod.map_or(Look::Missing, Look::Found);
+            let seen = world.components.get(component);
+            let found = seen.and_then(|it| it.deployment.found().zip(it.service.found()));
+            let Some((deployment, service)) = found else { return Ok(()) };
+            let look = look_for_foreign_pod(context, key, deployment, service).await?;
             of(&mut |looks| looks.foreign_pod.set(&service.at.name, look.clone()));
         }
         Inquiry::CronJob(_)
@@ -121,6 +113,21 @@ async fn read(
         | Inquiry::StablePods(_) => {}
     }
     Ok(())
+}
+
+async fn look_for_foreign_pod(
+    context: &Context,
+    key: &Key,
+    deployment: &DeploymentSeen,
+    service: &ServiceSeen,
+) -> Result<Look<String>, CallError> {
+    let mut selector = service.selector.clone();
+    if service.rollout_label.is_some() {
+        // The pin is ours.
+        selector.remove(POD_TEMPLATE_HASH);
+    }
+    let pod = reads::foreign_pod(&context.cluster, &key.namespace, &selector, &deployment.selector).await?;
+    Ok(pod.map_or(Look::Missing, Look::Found))
 }
 
 async fn look_at_cron_job(context: &Context, key: &Key, name: &str) -> Result<(), CallError> {

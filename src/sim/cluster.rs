@@ -307,18 +307,12 @@ impl Cluster {
                     looked.contains(&Inquiry::Config(name.clone())),
                     Some(super::config::look(self, status, &name, &refs.workload)),
                 ),
-                // Listed pods are good for their moment: the drive keeps them.
-                canary_pods: Look::Unknown,
-                stable_pods: Look::Unknown,
+                ..ComponentSeen::default()
             };
             (name, seen)
         });
-        let cron_jobs = looked.iter().filter_map(|inquiry| match inquiry {
-            Inquiry::CronJob(name) => Some(name),
-            _ => None,
-        });
         World {
-            hooks: self.jobs.seen(cron_jobs),
+            hooks: self.jobs.seen(looked.iter().filter_map(cron_job_of)),
             rollout: RolloutSeen {
                 namespace: "shop".to_owned(),
                 at: Seen {
@@ -407,6 +401,13 @@ impl Cluster {
         super::writes::apply(self, write)?;
         self.write_count += 1;
         Ok(())
+    }
+}
+
+fn cron_job_of(inquiry: &Inquiry) -> Option<&String> {
+    match inquiry {
+        Inquiry::CronJob(name) => Some(name),
+        _ => None,
     }
 }
 

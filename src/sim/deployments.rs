@@ -175,7 +175,7 @@ fn start_pods(cluster: &mut Cluster) {
                 // A clock that was set back must not make pods slower.
                 set.ready_at = Some(set.ready_at.map_or(ready_at, |at| at.min(ready_at)));
             }
-        } else if wanted != set.available {
+        } else if wanted != set.available || set.ready_at.is_some() {
             change(cluster, &name, |set| (set.available, set.ready_at) = (wanted, None));
         }
     }
