@@ -294,7 +294,7 @@ fn a_clock_that_was_set_back_makes_no_look_late() {
     let mut drive = at_half(spec());
     ail(&mut drive, "app:v2", killed(1, 2));
     drive.run(later(&drive, 15), |_, _| {});
-    drive.cluster.now = drive.cluster.now - jiff::SignedDuration::from_hours(1);
+    drive.cluster.now -= jiff::SignedDuration::from_hours(1);
     drive.run(later(&drive, 1), |_, _| {});
     ail(&mut drive, "app:v2", killed(1, 3));
     drive.run(later(&drive, 41), |_, _| {});

@@ -170,7 +170,7 @@ pub async fn row05_killed_for_its_memory_goes_back(scene: Arc<Scene>) -> Result<
     ensure!(lists > 0 && u64::try_from(lists)? <= at_most, "{lists} lists of pods, at most {at_most}");
     let report = visitors.stop().await;
     ensure!(report.failures().is_empty(), "{report}");
-    shop.serves(shop.workload(), "v1").await
+    shop.answers_from("v1").await
 }
 
 /// Lists of pods that the controllers have asked for in the scene's namespace.
