@@ -11,7 +11,7 @@ use crate::engine::world::{ContainerSeen, PodSeen, PodsSeen};
 
 /// Lists the pods that `selector` matches, at most 500. That they cannot be listed is an answer too.
 pub async fn list(cluster: &Cluster, namespace: &str, selector: &BTreeMap<String, String>) -> PodsSeen {
-    let now = Timestamp::now();
+    let now = cluster.now();
     let at = Timestamp::from_millisecond(now.as_millisecond()).unwrap_or(now);
     let path = Path::new(("", "v1", "pods", "Pod"), namespace, "");
     let labels: Vec<String> = selector.iter().map(|(key, value)| format!("{key}={value}")).collect();
