@@ -17,6 +17,8 @@ use super::rule::{Budget, Compare, OnInconclusive, Quantile, SequentialLatency, 
 #[x_kube(validation = ("has(self.threshold) || !has(self.prometheus.query)", "a query of one number needs threshold: min, max or both"))]
 #[x_kube(validation = ("!(has(self.compare) || has(self.sequentialRate) || has(self.budget)) || has(self.prometheus.bad) || has(self.prometheus.preset)", "compare, sequentialRate and budget need prometheus.bad and prometheus.total, or a preset"))]
 #[x_kube(validation = ("(has(self.sequentialLatency) || has(self.quantile)) ? has(self.prometheus.buckets) || has(self.prometheus.preset) : (!has(self.prometheus.buckets) || !has(self.threshold))", "sequentialLatency and quantile go together with prometheus.buckets or a preset, and with nothing else"))]
+#[x_kube(validation = ("!has(self.prometheus.preset) || self.prometheus.preset != 'Kubelet' || !(has(self.sequentialLatency) || has(self.quantile))", "the preset Kubelet counts periods of the CPU and has no latency: take sequentialLatency and quantile out"))]
+#[x_kube(validation = ("!has(self.prometheus.preset) || self.prometheus.preset != 'KubeStateMetrics' || has(self.threshold)", "the preset KubeStateMetrics answers one number, the memory of the fullest canary container as a share of its limit: give threshold.max, such as 0.9"))]
 pub struct Gate {
     /// Name, unique among the gates that a component is judged by.
     #[x_kube(validation = ("self.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?$')", "not a gate name: lower-case letters, digits and '-'"))]
@@ -148,14 +150,14 @@ impl Gate {
     #[must_use]
     pub fn rule(&self) -> Option<Rule<'_>> {
         let asked = &self.prometheus;
-        if let Some(query) = &asked.query {
+        if let Some(query) = asked.query.as_deref().or_else(|| asked.preset.and_then(Preset::number)) {
             return self.threshold.as_ref().map(|limits| Rule::Number { query, limits });
         }
         let is_of_latency =
             asked.buckets.is_some() || self.sequential_latency.is_some() || self.quantile.is_some();
         let counters = match (&asked.bad, &asked.total, asked.preset) {
             (Some(bad), Some(total), _) => Some((bad.as_str(), total.as_str())),
-            (_, _, Some(preset)) if !is_of_latency => Some((preset.bad(), preset.total())),
+            (_, _, Some(preset)) if !is_of_latency => preset.bad().zip(preset.total()),
             _ => None,
         };
         if let Some((bad, total)) = counters {
@@ -167,7 +169,7 @@ impl Gate {
             };
             return Some(Rule::Counters { bad, total, by });
         }
-        let query = asked.buckets.as_deref().or_else(|| asked.preset.map(Preset::buckets))?;
+        let query = asked.buckets.as_deref().or_else(|| asked.preset.and_then(Preset::buckets))?;
         let by = match &self.quantile {
             Some(quantile) => BucketsRule::Quantile(quantile),
             None => BucketsRule::Sequential(self.sequential_latency.clone().unwrap_or_default()),

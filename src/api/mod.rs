@@ -10,6 +10,7 @@ pub mod crds;
 pub mod degraded;
 pub mod duration;
 pub mod gate;
+pub mod health;
 pub mod hook;
 pub mod metric_source;
 pub mod names;
@@ -30,6 +31,7 @@ pub use gate::{
     BucketsRule, CountersRule, FailureWindow, Gate, NoDataPolicy, NoDataThen, OnFailure, PrometheusQuery,
     Rule, TreatNoDataAs,
 };
+pub use health::{HEALTH, Health, HealthStatus, OnUnhealthy};
 pub use hook::{CronJobRef, Hook, HookFailure, HookPoint, HookState, HookStatus};
 pub use metric_source::{MetricSource, MetricSourceSpec, PrometheusServer};
 pub use preset::Preset;

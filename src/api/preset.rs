@@ -6,6 +6,8 @@
 //! | `Linkerd` | the proxies of the pods, inbound | the pod |
 //! | `OTel` | HTTP servers by OpenTelemetry's conventions | the pod |
 //! | `Traefik` | the gateway | the Service: the canary has one of its own |
+//! | `Kubelet` | the kubelet's own cAdvisor: CPU | the pod |
+//! | `KubeStateMetrics` | the same, with the limits that kube-state-metrics tells: memory | the pod |
 //!
 //! Counts by Service are given the name of a pod of the revision that the Service stands for, so that all rules for counters hold
 //! for them as well: one series for each version, over all replicas of the gateway.
@@ -24,6 +26,12 @@ pub enum Preset {
     OTel,
     /// <https://doc.traefik.io/traefik/observability/metrics/overview/>
     Traefik,
+    /// Saturation of the CPU: periods in which a container was held back, of all periods.
+    /// <https://github.com/google/cadvisor/blob/master/docs/storage/prometheus.md>
+    Kubelet,
+    /// Saturation of memory: what the fullest canary container uses, as a share of its limit; one number, for `threshold`.
+    /// <https://github.com/kubernetes/kube-state-metrics/blob/main/docs/metrics/workload/pod-metrics.md>
+    KubeStateMetrics,
 }
 
 /// Sums of Traefik's counters for the canary's Service and for the other, each named as a pod of its revision; `$by` are further
@@ -50,12 +58,26 @@ macro_rules! traefik {
 
 impl Preset {
     /// All of them.
-    pub const ALL: [Self; 4] = [Self::Istio, Self::Linkerd, Self::OTel, Self::Traefik];
+    pub const ALL: [Self; 6] =
+        [Self::Istio, Self::Linkerd, Self::OTel, Self::Traefik, Self::Kubelet, Self::KubeStateMetrics];
 
-    /// PromQL of the counter of requests that ended with an error of the server.
+    /// PromQL of one number, of a preset that answers one.
     #[must_use]
-    pub const fn bad(self) -> &'static str {
+    pub const fn number(self) -> Option<&'static str> {
         match self {
+            Self::KubeStateMetrics => Some(
+                "max(max by (pod, container) (container_memory_working_set_bytes{namespace=\"$namespace\",\
+                 pod=~\"$canary_pods\",container!=\"\"}) / max by (pod, container) (kube_pod_container_resource_limits{\
+                 namespace=\"$namespace\",pod=~\"$canary_pods\",resource=\"memory\"}))",
+            ),
+            _ => None,
+        }
+    }
+
+    /// PromQL of the counter of requests that ended with an error of the server, or of periods without enough CPU.
+    #[must_use]
+    pub const fn bad(self) -> Option<&'static str> {
+        Some(match self {
             Self::Istio => {
                 "sum by (pod) (istio_requests_total{reporter=\"destination\",namespace=\"$namespace\",pod=~\"$pods\",\
                  response_code=~\"5..|0\"})"
@@ -69,13 +91,17 @@ impl Preset {
                  k8s_pod_name=~\"$pods\",http_response_status_code=~\"5..\"},\"pod\",\"$1\",\"k8s_pod_name\",\"(.*)\"))"
             }
             Self::Traefik => traefik!("traefik_service_requests_total", "", ",code=~\"5..\""),
-        }
+            Self::Kubelet => {
+                "sum by (pod) (container_cpu_cfs_throttled_periods_total{namespace=\"$namespace\",pod=~\"$pods\",container!=\"\"})"
+            }
+            Self::KubeStateMetrics => return None,
+        })
     }
 
-    /// PromQL of the counter of all requests.
+    /// PromQL of the counter of all requests, or periods.
     #[must_use]
-    pub const fn total(self) -> &'static str {
-        match self {
+    pub const fn total(self) -> Option<&'static str> {
+        Some(match self {
             Self::Istio => {
                 "sum by (pod) (istio_requests_total{reporter=\"destination\",namespace=\"$namespace\",pod=~\"$pods\"})"
             }
@@ -87,13 +113,17 @@ impl Preset {
                  k8s_pod_name=~\"$pods\"},\"pod\",\"$1\",\"k8s_pod_name\",\"(.*)\"))"
             }
             Self::Traefik => traefik!("traefik_service_requests_total", "", ""),
-        }
+            Self::Kubelet => {
+                "sum by (pod) (container_cpu_cfs_periods_total{namespace=\"$namespace\",pod=~\"$pods\",container!=\"\"})"
+            }
+            Self::KubeStateMetrics => return None,
+        })
     }
 
     /// PromQL of the histogram of latency: in milliseconds for `Istio` and `Linkerd`, in seconds for the others.
     #[must_use]
-    pub const fn buckets(self) -> &'static str {
-        match self {
+    pub const fn buckets(self) -> Option<&'static str> {
+        Some(match self {
             Self::Istio => {
                 "sum by (pod, le) (istio_request_duration_milliseconds_bucket{reporter=\"destination\",\
                  namespace=\"$namespace\",pod=~\"$pods\"})"
@@ -106,6 +136,7 @@ impl Preset {
                  k8s_namespace_name=\"$namespace\",k8s_pod_name=~\"$pods\"},\"pod\",\"$1\",\"k8s_pod_name\",\"(.*)\"))"
             }
             Self::Traefik => traefik!("traefik_service_request_duration_seconds_bucket", " by (le) ", ""),
-        }
+            Self::Kubelet | Self::KubeStateMetrics => return None,
+        })
     }
 }

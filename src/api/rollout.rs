@@ -4,7 +4,7 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Config, DegradedMode, Gate, Hook, RolloutStatus, Span, Traffic};
+use super::{Config, DegradedMode, Gate, Health, Hook, RolloutStatus, Span, Traffic};
 
 /// How new versions of some workloads reach their users. Lives in Git, outlives releases.
 #[derive(CustomResource, Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
@@ -55,6 +55,9 @@ pub struct RolloutSpec {
     #[serde(default)]
     #[schemars(length(max = 20))]
     pub gates: Vec<Gate>,
+    /// How canary pods are judged by what becomes of them; every release has this gate.
+    #[serde(default)]
+    pub health: Health,
     /// The chance that gates which count requests roll back a release that is no worse than stable, over the whole run and all
     /// of them together.
     #[serde(default = "default_alpha")]

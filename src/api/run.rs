@@ -120,9 +120,9 @@ pub struct ComponentRecord {
     #[serde(default, skip_serializing_if = "String::is_empty")]
     #[schemars(length(max = 512))]
     pub failure: String,
-    /// The gates of its last phase.
+    /// The gates of its last phase, and the health of its pods if some were not ready.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 40))]
+    #[schemars(length(max = 41))]
     pub gates: Vec<GateStatus>,
     /// What its gates that count requests counted and showed in the run.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -141,7 +141,7 @@ impl ComponentRecord {
             earned: component.earned.clone(),
             step_backs: component.step_backs,
             failure: component.failure.clone(),
-            gates: component.gates.clone(),
+            gates: component.all_gates(),
             statistics: component.statistics.iter().map(GateStatistics::for_people).collect(),
         }
     }

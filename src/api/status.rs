@@ -5,7 +5,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{DegradedStatus, HookStatus, Outcome, Span, TimelineEntry};
+use super::{DegradedStatus, HealthStatus, HookStatus, Outcome, Span, TimelineEntry};
 
 /// What the controller knows and is about to do. Its only memory: recovery reads the intents in here.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -230,6 +230,9 @@ pub struct ComponentStatus {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 40))]
     pub gates: Vec<GateStatus>,
+    /// The canary's pods, once some were not ready in this run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub health: Option<HealthStatus>,
     /// What the gates that count requests have counted and shown in this run.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 40))]
@@ -269,6 +272,15 @@ pub struct ComponentStatus {
     /// When a route of ours was last put right after somebody else had changed it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub route_mended_at: Option<Timestamp>,
+}
+
+impl ComponentStatus {
+    /// The gates of the present phase, and that of the pods' health once it has something to say.
+    #[must_use]
+    pub fn all_gates(&self) -> Vec<GateStatus> {
+        let health = self.health.as_ref().and_then(HealthStatus::as_gate);
+        self.gates.iter().cloned().chain(health).collect()
+    }
 }
 
 #[allow(clippy::trivially_copy_pass_by_ref, reason = "the form that serde asks for")]

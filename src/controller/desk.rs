@@ -14,7 +14,8 @@ use crate::adapters::kube::writes::{Effect, Now};
 use crate::api::RolloutStatus;
 use crate::engine::References;
 use crate::engine::world::{
-    Answered, ConfigMapSeen, ConfigSeen, CronJobSeen, DeploymentSeen, Look, ReplicaSetSeen, Seen, ServiceSeen,
+    Answered, ConfigMapSeen, ConfigSeen, CronJobSeen, DeploymentSeen, Look, PodsSeen, ReplicaSetSeen, Seen,
+    ServiceSeen,
 };
 
 use super::queue::Key;
@@ -107,6 +108,10 @@ pub struct Looks {
     pub foreign_pod: Kept<String>,
     /// The configuration; the name is the Deployment's.
     pub config: Kept<ConfigSeen>,
+    /// Pods of the canary; the name is its ReplicaSet's.
+    pub canary_pods: Kept<PodsSeen>,
+    /// Pods of stable; the name is its ReplicaSet's.
+    pub stable_pods: Kept<PodsSeen>,
 }
 
 /// What a live read found.
@@ -168,6 +173,8 @@ impl Looks {
             && old(self.canary_service.found.as_ref().map(|it| &it.0))
             && old(self.replica_sets.found.as_ref().map(|it| &it.0))
             && old(self.config.found.as_ref().map(|it| &it.0))
+            && old(self.canary_pods.found.as_ref().map(|it| &it.0))
+            && old(self.stable_pods.found.as_ref().map(|it| &it.0))
             && old(self.foreign_pod.found.as_ref().map(|it| &it.0))
     }
 

@@ -8,12 +8,12 @@ use crate::adapters::kube::call::CallError;
 use crate::adapters::kube::row::View;
 use crate::adapters::kube::views::{DeploymentView, ServiceView};
 use crate::adapters::kube::writes::{Effect, now};
-use crate::adapters::kube::{config, reads};
+use crate::adapters::kube::{config, pods, reads};
 use crate::api::names::POD_TEMPLATE_HASH;
 use crate::engine::Inquiry;
 use crate::engine::config::sources;
 use crate::engine::references::{References, references};
-use crate::engine::world::{Look, World};
+use crate::engine::world::{DeploymentSeen, Look, ServiceSeen, World};
 
 use super::act::keep;
 use super::context::Context;
@@ -49,6 +49,10 @@ async fn read(
         Inquiry::CronJob(name) => return look_at_cron_job(context, key, name).await,
         Inquiry::ConfigMap(name) => return read_config_map(context, key, name).await,
         Inquiry::Config(component) => return look_at_config(context, key, world, component).await,
+        Inquiry::CanaryPods(component) | Inquiry::StablePods(component) => {
+            list_pods(context, key, world, inquiry, component).await;
+            return Ok(());
+        }
         Inquiry::Deployment(component)
         | Inquiry::ReplicaSets(component)
         | Inquiry::Service(component)
@@ -96,23 +100,34 @@ async fn read(
             of(&mut |looks| looks.replica_sets.set_list(&found.workload, unwatched.clone()));
         }
         Inquiry::ForeignPod(_) => {
-            let Some(seen) = world.components.get(component) else { return Ok(()) };
-            let (Some(deployment), Some(service)) = (seen.deployment.found(), seen.service.found()) else {
-                return Ok(());
-            };
-            let mut selector = service.selector.clone();
-            if service.rollout_label.is_some() {
-                // The pin is ours.
-                selector.remove(POD_TEMPLATE_HASH);
-            }
-            let pod =
-                reads::foreign_pod(&context.cluster, &key.namespace, &selector, &deployment.selector).await?;
-            let look = pod.map_or(Look::Missing, Look::Found);
+            let seen = world.components.get(component);
+            let found = seen.and_then(|it| it.deployment.found().zip(it.service.found()));
+            let Some((deployment, service)) = found else { return Ok(()) };
+            let look = look_for_foreign_pod(context, key, deployment, service).await?;
             of(&mut |looks| looks.foreign_pod.set(&service.at.name, look.clone()));
         }
-        Inquiry::CronJob(_) | Inquiry::ConfigMap(_) | Inquiry::Config(_) => {}
+        Inquiry::CronJob(_)
+        | Inquiry::ConfigMap(_)
+        | Inquiry::Config(_)
+        | Inquiry::CanaryPods(_)
+        | Inquiry::StablePods(_) => {}
     }
     Ok(())
+}
+
+async fn look_for_foreign_pod(
+    context: &Context,
+    key: &Key,
+    deployment: &DeploymentSeen,
+    service: &ServiceSeen,
+) -> Result<Look<String>, CallError> {
+    let mut selector = service.selector.clone();
+    if service.rollout_label.is_some() {
+        // The pin is ours.
+        selector.remove(POD_TEMPLATE_HASH);
+    }
+    let pod = reads::foreign_pod(&context.cluster, &key.namespace, &selector, &deployment.selector).await?;
+    Ok(pod.map_or(Look::Missing, Look::Found))
 }
 
 async fn look_at_cron_job(context: &Context, key: &Key, name: &str) -> Result<(), CallError> {
@@ -131,6 +146,23 @@ async fn read_config_map(context: &Context, key: &Key, name: &str) -> Result<(),
         Err(error) => return Err(error),
     }
     Ok(())
+}
+
+/// Lists the pods of a revision. That they cannot be listed is an answer too: it must not keep the rest from being done.
+async fn list_pods(context: &Context, key: &Key, world: &World, inquiry: &Inquiry, component: &str) {
+    let status = world.rollout.status.components.iter().find(|it| it.name == component);
+    let is_canary = matches!(inquiry, Inquiry::CanaryPods(_));
+    let revision = status.and_then(|it| if is_canary { it.canary.as_ref() } else { it.stable.as_ref() });
+    let deployment = world.components.get(component).and_then(|it| it.deployment.found());
+    let (Some(revision), Some(deployment)) = (revision, deployment) else { return };
+    let mut selector = deployment.selector.clone();
+    selector.insert(POD_TEMPLATE_HASH.to_owned(), revision.pod_hash.clone());
+    let seen = pods::list(&context.cluster, &key.namespace, &selector).await;
+    let desk = context.desks.of(key);
+    let mut desk = lock(&desk);
+    let looks = desk.looks.entry(component.to_owned()).or_default();
+    let kept = if is_canary { &mut looks.canary_pods } else { &mut looks.stable_pods };
+    kept.set(&revision.replica_set, Look::Found(seen));
 }
 
 async fn look_at_config(

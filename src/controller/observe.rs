@@ -5,15 +5,15 @@ use std::sync::Arc;
 
 use crate::adapters::kube::views::RolloutView;
 use crate::adapters::kube::views::services::replica_set_of;
-use crate::api::Interception;
+use crate::api::{Interception, Revision};
 use crate::engine::references::{References, references};
 use crate::engine::world::{
-    ActionSeen, ComponentSeen, HooksSeen, Look, ReplicaSetSeen, RolloutSeen, RouteKind, RouteSeen,
+    ActionSeen, ComponentSeen, HooksSeen, Look, PodsSeen, ReplicaSetSeen, RolloutSeen, RouteKind, RouteSeen,
     ServiceSeen, World,
 };
 
 use super::context::Context;
-use super::desk::{Desk, Looks, lock};
+use super::desk::{Desk, Kept, Looks, lock};
 use super::names::Named;
 use super::queue::Key;
 
@@ -110,6 +110,7 @@ fn component_seen(
         _ => (Look::Unknown, Look::Unknown, Look::Unknown),
     };
     let listed = looks.map_or(Look::Unknown, |looks| looks.replica_sets.get(&names.workload));
+    let status = rollout.seen.status.components.iter().find(|it| it.name == component);
     ComponentSeen {
         deployment,
         claimed_by: claimed_by(context, rollout, &names.workload),
@@ -120,7 +121,20 @@ fn component_seen(
         foreign_pod,
         routes: routes_seen(context, namespace, names),
         config: looks.map_or(Look::Unknown, |looks| looks.config.get(&names.workload)),
+        canary_pods: pods_seen(
+            status.and_then(|it| it.canary.as_ref()),
+            looks.map(|looks| &looks.canary_pods),
+        ),
+        stable_pods: pods_seen(
+            status.and_then(|it| it.stable.as_ref()),
+            looks.map(|looks| &looks.stable_pods),
+        ),
     }
+}
+
+/// The pods of a revision, if they were listed.
+fn pods_seen(revision: Option<&Revision>, kept: Option<&Kept<PodsSeen>>) -> Look<PodsSeen> {
+    revision.zip(kept).map_or(Look::Unknown, |(revision, kept)| kept.get(&revision.replica_set))
 }
 
 /// Another Rollout that names the same Deployment and came first.

@@ -9,8 +9,8 @@ use std::collections::BTreeSet;
 use jiff::Timestamp;
 
 use crate::api::{
-    BakeStatus, ComponentStatus, Gate, GateStatus, NoDataThen, OnFailure, OnInconclusive, Phase, Span, Stage,
-    TimelineEntry, Verdict,
+    BakeStatus, ComponentStatus, Gate, GateStatus, NoDataThen, OnFailure, OnInconclusive, Phase, Rule, Span,
+    Stage, TimelineEntry, Verdict,
 };
 
 use super::counting::{self, Counting};
@@ -215,7 +215,8 @@ fn ask(
 ) {
     let Some(variables) = variables(turn, component, part, phase, gate) else { return };
     let key = component.gates[at].key.clone();
-    match substitute(gate.prometheus.query.as_deref().unwrap_or_default(), &variables) {
+    let Some(Rule::Number { query, .. }) = gate.rule() else { return };
+    match substitute(query, &variables) {
         Ok(query) => turn.measure(Measurement {
             component: part.name.clone(),
             gate: gate.name.clone(),
@@ -401,6 +402,7 @@ pub(super) fn lets_raise(turn: &Turn<'_>, component: &ComponentStatus, part: &Pa
 
 /// Sets aside what the gates said so far, by a person's word: they are judged anew.
 pub(super) fn set_aside(component: &mut ComponentStatus) {
+    component.health = None;
     for gate in &mut component.gates {
         gate.verdict = Verdict::Wait;
         gate.tripped = false;

@@ -20,6 +20,7 @@ mod ending;
 mod evidence;
 mod fellows;
 pub mod gates;
+mod health;
 mod held;
 mod hooks;
 mod judges;

@@ -314,6 +314,10 @@ pub enum Inquiry {
     /// `GET` the objects that hold the component's configuration and the admission policy's map, `LIST` its copies and
     /// pods with another configuration.
     Config(String),
+    /// `LIST` the pods of the component's canary.
+    CanaryPods(String),
+    /// `LIST` the pods of the component's stable revision.
+    StablePods(String),
 }
 
 /// A query that is due.

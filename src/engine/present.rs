@@ -10,7 +10,7 @@ use crate::api::{
 
 use super::judges::{Judge, judges};
 use super::turn::{Turn, after, clip, goes_forward, takes_part};
-use super::{copies, degraded, evidence, hooks, partial, plan::Reason};
+use super::{copies, degraded, evidence, health, hooks, partial, plan::Reason};
 
 /// Words the status of a decision.
 pub(super) fn word(turn: &mut Turn<'_>) {
@@ -88,6 +88,7 @@ fn is_held(turn: &Turn<'_>, component: &ComponentStatus) -> bool {
     component.gates.iter().any(holds)
         || lacks_proof(turn, component).is_some()
         || lost_way_back(turn, component).is_some()
+        || health::holds(turn, component).is_some()
 }
 
 /// The test that keeps a phase from ending whose time is over: it has shown neither harm nor safety.
@@ -181,6 +182,9 @@ fn held_because(turn: &Turn<'_>, component: &ComponentStatus) -> Option<String> 
     if let Some(words) = lost_way_back(turn, component) {
         return Some(format!("{}: {words}", component.name));
     }
+    if let Some(words) = health::holds(turn, component) {
+        return Some(format!("{}: {words}", component.name));
+    }
     let is_bad = |gate: &&crate::api::GateStatus| {
         gate.tripped || !matches!(gate.verdict, Verdict::Pass | Verdict::Wait)
     };
@@ -220,8 +224,8 @@ fn phase_in_words(turn: &Turn<'_>, component: &ComponentStatus) -> String {
 }
 
 fn gates_in_words(turn: &Turn<'_>) -> String {
-    let gates: Vec<_> =
-        turn.status.components.iter().filter(|c| takes_part(c)).flat_map(|c| &c.gates).collect();
+    let taking_part = turn.status.components.iter().filter(|c| takes_part(c));
+    let gates: Vec<_> = taking_part.flat_map(ComponentStatus::all_gates).collect();
     if gates.is_empty() {
         return String::new();
     }

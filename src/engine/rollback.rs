@@ -110,6 +110,7 @@ pub(super) fn settle_back(
         workload: std::mem::take(&mut component.workload),
         stable: component.stable.take(),
         gates: std::mem::take(&mut component.gates),
+        health: component.health.take(),
         failure: if is_rejected { std::mem::take(&mut component.failure) } else { String::new() },
         went_back_with: if is_rejected {
             std::mem::take(&mut component.went_back_with)

@@ -7,6 +7,7 @@ use jiff::Timestamp;
 
 use crate::api::{GateStatistics, RolloutStatus, Span, Stage};
 
+use super::health;
 use super::turn::after;
 use super::world::World;
 
@@ -72,6 +73,7 @@ fn lasting(status: &RolloutStatus) -> RolloutStatus {
             bake.earned = Span::ZERO;
             bake.counted_until = bake.counted_until.map(|_| Timestamp::UNIX_EPOCH);
         }
+        health::lasting(component);
         for gate in &mut component.gates {
             gate.value.clear();
             gate.message.clear();

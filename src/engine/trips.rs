@@ -7,16 +7,17 @@ use super::judges::{Step, steps};
 use super::partial::{self, Failure};
 use super::plan::Reason;
 use super::turn::{Part, Turn, enter, goes_forward};
-use super::{counting, degraded};
+use super::{counting, degraded, health};
 
 /// Takes in the evidence of every component on its way forward and does what the gates ask for: the strongest wish wins.
 pub(super) fn judge_all(turn: &mut Turn<'_>) {
     let mut trips: Vec<(String, Trip)> = Vec::new();
     turn.for_each(|turn, component, part| {
-        if goes_forward(component)
-            && let Some(trip) = judge(turn, component, part)
-        {
-            trips.push((part.name.clone(), trip));
+        if goes_forward(component) {
+            let by_pods = health::judge(turn, component, part);
+            let by_gates = judge(turn, component, part);
+            let strongest = by_pods.into_iter().chain(by_gates).max_by_key(|trip| trip.asks);
+            trips.extend(strongest.map(|trip| (part.name.clone(), trip)));
         }
     });
     if let Some((name, trip)) = trips.iter().find(|(_, trip)| trip.asks == OnFailure::FullRollback) {

@@ -12,7 +12,7 @@ use super::partial::Failure;
 use super::plan::{Happening, Inquiry, Measurement, Plan, Reason, Write};
 use super::references::{References, references};
 use super::world::{ComponentSeen, World};
-use super::{present, settle};
+use super::{health, present, settle};
 
 /// Entries of a run's list of handled actions.
 pub(super) const RECORD_MAX: usize = 64;
@@ -94,6 +94,7 @@ impl<'w> Turn<'w> {
                 heal(&mut bake.halted_since);
                 bake.counted_until = bake.counted_until.filter(|until| *until <= now);
             }
+            health::heal_clock(component, now);
             for gate in &mut component.gates {
                 heal(&mut gate.evaluated_at);
                 heal(&mut gate.sampled_at);

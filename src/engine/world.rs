@@ -166,6 +166,10 @@ pub struct ComponentSeen {
     pub routes: Vec<(RouteKind, String, Look<RouteSeen>)>,
     /// Its configuration; missing if Palier may not look at it.
     pub config: Look<ConfigSeen>,
+    /// Pods of the canary's ReplicaSet.
+    pub canary_pods: Look<PodsSeen>,
+    /// Pods of stable's ReplicaSet.
+    pub stable_pods: Look<PodsSeen>,
 }
 
 /// A Deployment.
@@ -256,6 +260,8 @@ pub struct ReplicaSetSeen {
     pub is_observed: bool,
     /// `status.replicas`: pods that exist and are not being deleted.
     pub current: i32,
+    /// `status.readyReplicas`.
+    pub ready: i32,
     /// `status.availableReplicas`.
     pub available: i32,
 }
@@ -486,4 +492,47 @@ pub enum Reading {
     Number(f64),
     /// The buckets of a native histogram, sorted by their lower bounds.
     Buckets(Vec<Bucket>),
+}
+
+/// Pods of one revision of a component, as one look found them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PodsSeen {
+    /// When the look began.
+    pub at: Timestamp,
+    /// The pods, 500 at most, or why they cannot be listed.
+    pub pods: Result<Vec<PodSeen>, String>,
+}
+
+/// A pod.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PodSeen {
+    /// Its name.
+    pub name: String,
+    /// Whether its condition `Ready` is true.
+    pub is_ready: bool,
+    /// Whether it is being deleted.
+    pub is_leaving: bool,
+    /// Why the cluster has taken it away (evicted, preempted, its node is lost); empty if it has not.
+    pub taken: String,
+    /// Why it has no node; empty if it has one.
+    pub unscheduled: String,
+    /// Its containers, those that start before the others first.
+    pub containers: Vec<ContainerSeen>,
+}
+
+/// A container of a pod.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ContainerSeen {
+    /// Its name.
+    pub name: String,
+    /// Whether it is ready, or has ended well before the others start.
+    pub is_ready: bool,
+    /// How often it was started again.
+    pub restarts: i32,
+    /// The kubelet's word for what it waits for; empty while it does not wait.
+    pub waiting: String,
+    /// The kubelet's sentence to that.
+    pub says: String,
+    /// How it ended last: the kubelet's word, and the exit code.
+    pub ended: Option<(String, i32)>,
 }

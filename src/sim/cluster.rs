@@ -102,6 +102,10 @@ pub struct Cluster {
     pub gateway_accepts: bool,
     /// Images whose pods never become ready.
     pub broken_images: BTreeSet<String>,
+    /// Images of whose pods some are not well.
+    pub ailing: BTreeMap<String, super::pods::Ailing>,
+    /// The API server's words while it refuses to list pods.
+    pub refused_pods: Option<String>,
     /// The gateway's words while it refuses routes that name a canary Service.
     pub gateway_refuses: Option<String>,
     /// How long a pod takes to become ready, or to end.
@@ -152,6 +156,8 @@ impl Cluster {
             configs: super::config::Configs::default(),
             gateway_accepts: true,
             broken_images: BTreeSet::new(),
+            ailing: BTreeMap::new(),
+            refused_pods: None,
             gateway_refuses: None,
             pod_lag: Span::ZERO,
             gateway_lag: Span::ZERO,
@@ -301,15 +307,12 @@ impl Cluster {
                     looked.contains(&Inquiry::Config(name.clone())),
                     Some(super::config::look(self, status, &name, &refs.workload)),
                 ),
+                ..ComponentSeen::default()
             };
             (name, seen)
         });
-        let cron_jobs = looked.iter().filter_map(|inquiry| match inquiry {
-            Inquiry::CronJob(name) => Some(name),
-            _ => None,
-        });
         World {
-            hooks: self.jobs.seen(cron_jobs),
+            hooks: self.jobs.seen(looked.iter().filter_map(cron_job_of)),
             rollout: RolloutSeen {
                 namespace: "shop".to_owned(),
                 at: Seen {
@@ -398,6 +401,13 @@ impl Cluster {
         super::writes::apply(self, write)?;
         self.write_count += 1;
         Ok(())
+    }
+}
+
+fn cron_job_of(inquiry: &Inquiry) -> Option<&String> {
+    match inquiry {
+        Inquiry::CronJob(name) => Some(name),
+        _ => None,
     }
 }
 

@@ -135,6 +135,7 @@ impl ReplicaSet {
             history_revision: 0,
             is_observed: true,
             current: self.current(),
+            ready: self.available,
             available: self.available,
         }
     }
@@ -166,14 +167,15 @@ fn start_pods(cluster: &mut Cluster) {
     let lags = !cluster.pod_lag.is_zero();
     for name in cluster.sets.keys().cloned().collect::<Vec<_>>() {
         let Some(set) = cluster.sets.get(&name) else { continue };
-        let wanted = if cluster.broken_images.contains(&set.image) { 0 } else { set.replicas };
+        let is_broken = cluster.broken_images.contains(&set.image);
+        let wanted = if is_broken { 0 } else { set.replicas - cluster.ailing_in(set) };
         let is_due = !lags || set.ready_at.is_some_and(|at| at <= now);
         if wanted > set.available && !is_due {
             if let Some(set) = cluster.sets.get_mut(&name) {
                 // A clock that was set back must not make pods slower.
                 set.ready_at = Some(set.ready_at.map_or(ready_at, |at| at.min(ready_at)));
             }
-        } else if wanted != set.available {
+        } else if wanted != set.available || set.ready_at.is_some() {
             change(cluster, &name, |set| (set.available, set.ready_at) = (wanted, None));
         }
     }

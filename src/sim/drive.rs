@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::Timestamp;
 
 use crate::api::{RolloutStatus, Span};
-use crate::engine::world::{Answered, World};
+use crate::engine::world::{Answered, PodsSeen, World};
 use crate::engine::{Answer, Happening, Inquiry, Measurement, Plan, Write, decide};
 
 use super::cluster::Cluster;
@@ -54,7 +54,10 @@ pub struct Drive<F> {
     pub turns: u64,
     /// Answers the queries.
     pub prometheus: F,
+    /// Lists of pods so far.
+    pub lists_of_pods: u64,
     looked: BTreeSet<Inquiry>,
+    pods: BTreeMap<Inquiry, PodsSeen>,
     refusals: BTreeMap<String, (Timestamp, String)>,
     answers: Vec<Answered>,
     asked: Vec<Answered>,
@@ -74,7 +77,9 @@ impl<R: Into<Reply>, F: FnMut(&Measurement, Timestamp) -> R> Drive<F> {
             status_writes: 0,
             turns: 0,
             prometheus,
+            lists_of_pods: 0,
             looked: BTreeSet::new(),
+            pods: BTreeMap::new(),
             refusals: BTreeMap::new(),
             answers: Vec::new(),
             asked: Vec::new(),
@@ -86,6 +91,7 @@ impl<R: Into<Reply>, F: FnMut(&Measurement, Timestamp) -> R> Drive<F> {
         self.working = self.cluster.status.clone();
         self.cluster.jobs.refused.clear();
         self.looked.clear();
+        self.pods.clear();
         self.refusals.clear();
         self.answers.clear();
         self.asked.clear();
@@ -99,6 +105,7 @@ impl<R: Into<Reply>, F: FnMut(&Measurement, Timestamp) -> R> Drive<F> {
         let refusals =
             self.refusals.iter().filter_map(|(name, it)| Some((name, is_good(&it).then_some(it)?)));
         world.refusals = refusals.map(|(name, (_, words))| (name.clone(), words.clone())).collect();
+        super::pods::show(&mut world, &self.pods);
         world.asking = self.asked.iter().map(|a| (a.component.clone(), a.gate.clone())).collect();
         world
     }
@@ -181,6 +188,9 @@ impl<R: Into<Reply>, F: FnMut(&Measurement, Timestamp) -> R> Drive<F> {
             && let Some(words) = self.cluster.refused_reads.get(name)
         {
             self.refusals.insert(name.clone(), (self.cluster.now, words.clone()));
+        } else if let Some(seen) = super::pods::list(&self.cluster, inquiry) {
+            self.lists_of_pods += 1;
+            self.pods.insert(inquiry.clone(), seen);
         } else {
             self.looked.insert(inquiry.clone());
         }
@@ -206,14 +216,18 @@ impl<R: Into<Reply>, F: FnMut(&Measurement, Timestamp) -> R> Drive<F> {
     /// Goes on until nothing is left to do or the clock reaches `limit`. `inspect` sees the cluster after every write.
     pub fn run(&mut self, limit: Timestamp, mut inspect: impl FnMut(&Cluster, &Plan)) -> Stop {
         for _ in 0..TURNS_MAX {
-            let before = (self.working.clone(), self.looked.clone(), self.refusals.clone());
+            let before =
+                (self.working.clone(), self.looked.clone(), self.refusals.clone(), self.pods.clone());
             let plan = self.turn(&mut |cluster, plan| {
                 inspect(cluster, plan);
                 true
             });
             let is_answered = self.asked.iter().any(|asked| asked.at <= self.cluster.now);
             let is_busy = plan.persist || !plan.writes.is_empty() || is_answered;
-            if is_busy || before != (self.working.clone(), self.looked.clone(), self.refusals.clone()) {
+            if is_busy
+                || before
+                    != (self.working.clone(), self.looked.clone(), self.refusals.clone(), self.pods.clone())
+            {
                 continue;
             }
             match self.next(&plan) {

@@ -69,3 +69,25 @@ fn only_actions_that_would_be_obeyed_are_named() {
         assert_eq!(verbs, wanted, "{name}");
     }
 }
+
+#[test]
+fn the_health_of_pods_is_told_among_the_gates_once_there_is_something_to_say() {
+    let mut it = rollout("held");
+    let names = |it: &palier::api::Rollout| -> Vec<String> {
+        explanation(it, now()).components[0].gates.iter().map(|gate| gate.name.clone()).collect()
+    };
+    assert!(!names(&it).contains(&"health".to_owned()));
+    let words = "1 of 2 canary pods: container app restarted 3 times, last OOMKilled (exit 137)";
+    it.status.as_mut().unwrap().components[0].health = Some(palier::api::HealthStatus {
+        verdict: palier::api::Verdict::Fail,
+        message: words.to_owned(),
+        ..palier::api::HealthStatus::default()
+    });
+    assert_eq!(names(&it).last().map(String::as_str), Some("health"));
+    let page = render_explanation(&explanation(&it, now()), now(), 100, Style::PLAIN);
+    for part in ["health", "≤ 2 restarts", "OOMKilled (exit 137)"] {
+        assert!(page.contains(part), "{part} is missing in\n{page}");
+    }
+    let status = render_status(&it, now(), 100, Style::PLAIN, Detail::Attention);
+    assert!(status.contains("container app restarted 3 times"), "{status}");
+}

@@ -9,6 +9,7 @@ mod examples_degraded;
 mod examples_faults;
 mod examples_fellows;
 mod examples_gates;
+mod examples_health;
 mod examples_hooks;
 mod examples_hooks_lost;
 mod examples_parts;

@@ -9,7 +9,7 @@ use palier::api::names::POD_TEMPLATE_HASH;
 use palier::api::{ActionKind, RolloutSpec, RolloutState, RunIntent, Span, Stage};
 use palier::engine::world::World;
 use palier::engine::{Answer, Measurement, Plan, decide};
-use palier::sim::{Cluster, Drive, Reply, Stop};
+use palier::sim::{Ailing, Cluster, Drive, Reply, Stop};
 use proptest::prelude::*;
 
 use crate::fixtures::{action, start};
@@ -31,6 +31,7 @@ enum Event {
     Gateway(bool),
     Policy(bool),
     LosePods(usize),
+    Ail(usize, i32, i32),
     Resume(usize),
     Wait(i64),
     Jump(i64),
@@ -83,6 +84,7 @@ fn event(components: usize) -> impl Strategy<Value = Event> {
         1 => any::<bool>().prop_map(Event::Gateway),
         1 => any::<bool>().prop_map(Event::Policy),
         1 => c.clone().prop_map(Event::LosePods),
+        1 => (1..3usize, 0..3i32, 0..4i32).prop_map(|(image, pods, times)| Event::Ail(image, pods, times)),
         1 => c.prop_map(Event::Resume),
         1 => prop_oneof![Just(3_600i64), Just(-3_600), Just(-60)].prop_map(Event::Jump),
         3 => (0..4usize).prop_map(Event::Crash),
@@ -316,6 +318,11 @@ impl<F: FnMut(&Measurement, Timestamp) -> Reply> Play<F> {
                 let image = cluster.deployments[WORKLOADS[*c]].image.clone();
                 cluster.lose_pods(&image);
             }
+            Event::Ail(image, pods, times) => {
+                let ailing = Ailing::container(*pods, "CrashLoopBackOff", *times, Some(("Error", 1)));
+                cluster.ailing.insert(IMAGES[*image].to_owned(), ailing);
+                cluster.settle();
+            }
             Event::Resume(c) => cluster.pause_by_hand(WORKLOADS[*c], false),
             Event::Jump(seconds) => {
                 cluster.now += SignedDuration::from_secs(*seconds);
@@ -456,6 +463,7 @@ fn heal<F: FnMut(&Measurement, Timestamp) -> Reply>(play: &mut Play<F>, is_heale
     *is_healed.borrow_mut() = true;
     play.drive.cluster.gateway_accepts = true;
     play.drive.cluster.policy_active = true;
+    play.drive.cluster.ailing.clear();
     for (index, workload) in WORKLOADS.iter().enumerate() {
         // A version that never serves and rolled without gates has no good end.
         let deployment = play.drive.cluster.deployments.get(*workload);

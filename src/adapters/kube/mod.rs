@@ -12,6 +12,7 @@ pub mod call;
 pub mod config;
 pub mod events;
 pub mod lease;
+pub mod pods;
 pub mod policy;
 pub mod reads;
 pub mod row;

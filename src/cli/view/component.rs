@@ -42,9 +42,10 @@ pub(super) fn draw(
             page.paragraph(2, Ink::Plain, &component.message, 3);
         }
     }
-    if !component.gates.is_empty() {
+    let all = component.all_gates();
+    if !all.is_empty() {
         page.gap();
-        gates::draw(page, frame.now, (&component.gates, &component.statistics), limits);
+        gates::draw(page, frame.now, (&all, &component.statistics), limits);
     }
 }
 

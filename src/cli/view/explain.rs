@@ -5,8 +5,8 @@ use kube::ResourceExt;
 use serde::Serialize;
 
 use crate::api::{
-    ComponentStatus, GateStatistics, GateStatus, NextAction, Rollout, RolloutState, RolloutStatus, RunIntent,
-    RunStatus, Stage, Verdict,
+    ComponentStatus, GateStatistics, GateStatus, HEALTH, NextAction, Rollout, RolloutState, RolloutStatus,
+    RunIntent, RunStatus, Stage, Verdict,
 };
 use crate::engine::outlook::{Forecast, forecast};
 
@@ -145,7 +145,7 @@ fn is_telling(component: &ComponentStatus, is_on: bool) -> bool {
     (is_on && component.stage != Stage::Idle)
         || !component.failure.is_empty()
         || !component.message.is_empty()
-        || component.gates.iter().any(|gate| gate.tripped)
+        || component.all_gates().iter().any(|gate| gate.tripped)
 }
 
 fn why(rollout: &Rollout, status: &RolloutStatus) -> Vec<String> {
@@ -199,7 +199,8 @@ fn explain_component(
     }
     let limits = gates_of(&rollout.spec, &component.name);
     let timeline = run.map_or(&[][..], |run| &run.timeline);
-    let gates = component.gates.iter().map(|gate| {
+    let all = component.all_gates();
+    let gates = all.iter().map(|gate| {
         let counted = component.statistics.iter().find(|it| it.name == gate.name);
         let is_on = run.is_some_and(|run| run.ended_at.is_none()) && goes_forward(component.stage);
         let known = forecast(&rollout.spec, component, timeline, &gate.name).filter(|_| is_on);
@@ -208,7 +209,11 @@ fn explain_component(
             name: gate.name.clone(),
             verdict: gate.verdict,
             value: gate.value.clone(),
-            limits: policy.map(words::limits).unwrap_or_default(),
+            limits: match policy {
+                Some(policy) => words::limits(policy),
+                None if gate.name == HEALTH => format!("≤ {} restarts", rollout.spec.health.max_restarts),
+                None => String::new(),
+            },
             recent: gate.recent.clone(),
             says: gate_says(gate, counted, known, now),
             evidence: counted.filter(|it| it.limit > 0.0).map(|it| evidence(it, known)),

@@ -177,9 +177,10 @@ fn is_fresh(status: &RolloutStatus, component: &ComponentStatus) -> bool {
 
 /// Gates that pass among all; nothing without gates.
 fn gates(component: &ComponentStatus) -> Option<(String, Ink)> {
-    let all = component.gates.len();
-    let passing = component.gates.iter().filter(|gate| gate.verdict == Verdict::Pass).count();
-    let has_failed = component.gates.iter().any(|gate| gate.tripped || gate.verdict == Verdict::Fail);
+    let gates = component.all_gates();
+    let all = gates.len();
+    let passing = gates.iter().filter(|gate| gate.verdict == Verdict::Pass).count();
+    let has_failed = gates.iter().any(|gate| gate.tripped || gate.verdict == Verdict::Fail);
     let ink = match () {
         () if has_failed => Ink::Bad,
         () if passing == all => Ink::Good,

@@ -3,8 +3,8 @@
 use jiff::Timestamp;
 
 use crate::api::{
-    ComponentStatus, DegradedState, Gate, OnFailure, Phase, RolloutSpec, RunIntent, RunStatus, Span, Stage,
-    Verdict,
+    ComponentStatus, DegradedState, HEALTH, OnFailure, OnUnhealthy, Phase, RolloutSpec, RunIntent, RunStatus,
+    Span, Stage, Verdict,
 };
 
 use super::{gates_of, time};
@@ -58,10 +58,13 @@ pub(super) fn held_by(spec: &RolloutSpec, component: &ComponentStatus) -> Option
         return None;
     }
     let gates = gates_of(spec, &component.name);
-    let is_mute =
-        |name: &str| gates.get(name).is_some_and(|gate: &&Gate| gate.on_failure == Some(OnFailure::Notify));
+    let is_mute = |name: &str| match gates.get(name) {
+        Some(gate) => gate.on_failure == Some(OnFailure::Notify),
+        None => name == HEALTH && spec.health.on_failure == OnUnhealthy::Notify,
+    };
     let holds = |verdict, tripped| tripped || !matches!(verdict, Verdict::Pass | Verdict::Wait);
-    let gate = component.gates.iter().find(|g| holds(g.verdict, g.tripped) && !is_mute(&g.name))?;
+    let all = component.all_gates();
+    let gate = all.iter().find(|g| holds(g.verdict, g.tripped) && !is_mute(&g.name))?;
     let what = match gate.verdict {
         Verdict::NoData => "has no data",
         Verdict::Error => "cannot be asked",
@@ -83,7 +86,7 @@ pub(super) fn goes_with(component: &ComponentStatus) -> Option<&str> {
 
 /// Whether a component went back by itself, and not only because of one that it depends on.
 pub(super) fn has_own_failure(component: &ComponentStatus) -> bool {
-    let has_tripped = component.gates.iter().any(|gate| gate.tripped);
+    let has_tripped = component.all_gates().iter().any(|gate| gate.tripped);
     has_tripped || !(component.failure.is_empty() || goes_with(component).is_some())
 }
 

@@ -162,6 +162,18 @@ fn judge_of(rule: &str) -> Option<Judge> {
                 unless(holds, "prometheus")
             }
         }
+        "!has(self.prometheus.preset) || self.prometheus.preset != 'Kubelet' || !(has(self.sequentialLatency) || has(self.quantile))" => {
+            |v| {
+                let is_of_latency = count(v, &["sequentialLatency", "quantile"]) > 0;
+                unless(!is_of_latency || text(&v["prometheus"], "preset") != "Kubelet", "prometheus.preset")
+            }
+        }
+        "!has(self.prometheus.preset) || self.prometheus.preset != 'KubeStateMetrics' || has(self.threshold)" => {
+            |v| {
+                let is_number = text(&v["prometheus"], "preset") == "KubeStateMetrics";
+                unless(!is_number || has(v, "threshold"), "threshold")
+            }
+        }
         "self.httpRoutes.size() + self.grpcRoutes.size() >= 1" => {
             |v| unless(list(v, "httpRoutes").len() + list(v, "grpcRoutes").len() >= 1, "")
         }

@@ -44,8 +44,8 @@ pub fn presets(at: &GateAt<'_>) -> Vec<(String, String)> {
     let queries = match at.gate.rule() {
         _ if at.gate.prometheus.preset.is_none() => Vec::new(),
         Some(Rule::Counters { bad, total, .. }) => vec![bad, total],
-        Some(Rule::Buckets { query, .. }) => vec![query],
-        _ => Vec::new(),
+        Some(Rule::Buckets { query, .. } | Rule::Number { query, .. }) => vec![query],
+        None => Vec::new(),
     };
     queries.into_iter().map(|it| (format!("{}.prometheus.preset", at.field), it.to_owned())).collect()
 }

@@ -231,9 +231,12 @@ proptest! {
 #[test]
 fn presets_are_queries_that_count() {
     for preset in crate::api::Preset::ALL {
-        for query in [preset.bad(), preset.total(), preset.buckets()] {
+        for query in [preset.bad(), preset.total(), preset.buckets()].into_iter().flatten() {
             assert_eq!(check_series(query), Ok(()), "{preset:?}: {query}");
         }
+        assert_eq!(preset.bad().is_some(), preset.total().is_some(), "{preset:?}");
+        assert_eq!(preset.number().is_none(), preset.bad().is_some(), "{preset:?} answers one or the other");
+        assert_eq!(preset.number().map_or(Ok(()), check), Ok(()), "{preset:?}");
     }
     for (query, words) in [
         ("sum by (pod) (rate(requests_total[1m]))", "has rate()"),

@@ -52,6 +52,8 @@ pub fn with_the_shared_pair() -> Vec<Scenario> {
         scenario!(Shared, rollbacks::row02_rejected_template_waits),
         scenario!(Shared, rollbacks::row03_slow_goes_back),
         scenario!(Shared, rollbacks::row05_never_ready_goes_back),
+        scenario!(Shared, rollbacks::row05_killed_for_its_memory_goes_back),
+        scenario!(Shared, rollbacks::row05_image_that_cannot_be_had_goes_back),
         scenario!(Shared, templates::row06_third_image_at_half),
         scenario!(Shared, templates::row06_old_image_at_half),
         scenario!(Shared, answers::row04_prometheus_gone),

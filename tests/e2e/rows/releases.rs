@@ -54,6 +54,9 @@ pub async fn row01_good_image_reaches_everyone(scene: Arc<Scene>) -> Result<()> 
     phases::capacity_was_kept(&scene, &stable, i32::try_from(PODS)?, (pushed, everyone))?;
     // and nothing else is different from what was found
     shop.until_as(&shop.found[0].clone().with_image(&image("v2")), Apart::FromTheLabel).await?;
+    // and while all were well nobody asked for a pod
+    let lists = super::rollbacks::lists_of_pods(&scene)?;
+    ensure!(lists == 0, "{lists} lists of pods in a healthy release");
     conserve::only_our_fields(scene.lab(), &scene.namespace, &shop.name).await
 }
 

@@ -133,6 +133,8 @@ pub async fn row05_never_ready_goes_back(scene: Arc<Scene>) -> Result<()> {
     let run = ended.run.unwrap_or_else(|| unreachable!("it has just ended"));
     let why = run.timeline.iter().any(|entry| entry.reason == "ProgressDeadlineExceeded");
     ensure!(why, "it went back for another reason: {}", run.reason);
+    let says = "1 of 1 canary pods: container app runs and is not ready";
+    ensure!(run.reason.ends_with(says), "what its pods do is not told: {}", run.reason);
     let asked = scene.lab().players().requests_of_image(&scene.namespace, &image("v2-neverready"));
     ensure!(asked == 0, "{asked} requests reached pods that were never ready");
     let report = visitors.stop().await;
@@ -140,4 +142,62 @@ pub async fn row05_never_ready_goes_back(scene: Arc<Scene>) -> Result<()> {
     scene.measured("requests to pods that are not ready", &format!("{asked} of {}", report.total()), "0");
     let stable = ended.components[0].stable.clone().unwrap_or_default();
     capacity_was_kept(&scene, &stable.replica_set, 4, (begun, Timestamp::now()))
+}
+
+pub async fn row05_killed_for_its_memory_goes_back(scene: Arc<Scene>) -> Result<()> {
+    // Given a shop without a single gate of its own
+    let shop = scene.given(Given::shop("v1").baking("60s")).await?;
+    let visitors = shop.visitors(RATE)?;
+
+    // When the container of a version is killed for its memory two seconds after each start
+    let begun = shop.push("v2-oom2").await?;
+    let ended = shop.until_ended(1, Outcome::RolledBack).await?;
+
+    // Then it goes back for that reason, in words, long before the progress deadline
+    let why = ended.run.map(|run| run.reason).unwrap_or_default();
+    ensure!(why.starts_with("gate health failed: 1 of 1 canary pods: container app restarted "), "{why}");
+    ensure!(why.ends_with(" times, last OOMKilled (exit 137)"), "{why}");
+    let record = shop.record_of(1).await?.status.unwrap_or_default();
+    let gate = record.components[0].gates.iter().find(|gate| gate.name == "health").cloned();
+    ensure!(gate.as_ref().is_some_and(|gate| gate.tripped), "the record does not tell it: {record:?}");
+    let explained = shop.palier("explain", &[]).await?;
+    ensure!(explained.contains("OOMKilled"), "{explained}");
+
+    // And its pods were listed at most once in ten seconds
+    let lists = lists_of_pods(&scene)?;
+    let at_most = between(begun, Timestamp::now()).as_secs() / 10 + 2;
+    scene.measured("lists of pods while they are not ready", &lists.to_string(), &format!("≤ {at_most}"));
+    ensure!(lists > 0 && u64::try_from(lists)? <= at_most, "{lists} lists of pods, at most {at_most}");
+    let report = visitors.stop().await;
+    ensure!(report.failures().is_empty(), "{report}");
+    shop.answers_from("v1").await
+}
+
+/// Lists of pods that the controllers have asked for in the scene's namespace.
+pub fn lists_of_pods(scene: &Scene) -> Result<usize> {
+    let is_list = |entry: &crate::lab::audit::Entry| entry.verb == "list" && entry.resource == "pods";
+    Ok(scene.requests_of_palier()?.only(is_list).0.len())
+}
+
+pub async fn row05_image_that_cannot_be_had_goes_back(scene: Arc<Scene>) -> Result<()> {
+    // Given a shop whose new versions have forty seconds to start
+    let given = Given::shop("v1").baking("5s").field("progressDeadline", json!("40s"));
+    let shop = scene.given(given).await?;
+    let visitors = shop.visitors(RATE)?;
+
+    // When the image of a version cannot be pulled
+    let begun = shop.push("v2-nopull").await?;
+    let ended = shop.until_ended(1, Outcome::RolledBack).await?;
+
+    // Then it goes back for that reason, before the deadline
+    let run = ended.run.unwrap_or_else(|| unreachable!("it has just ended"));
+    let why = "gate health failed: 1 of 1 canary pods: container app cannot be started: ImagePullBackOff (no such image)";
+    ensure!(run.reason == why, "{}", run.reason);
+    let told = run.timeline.iter().find(|entry| entry.reason == "RollbackStarted");
+    let took = told.map(|entry| between(begun, entry.at)).unwrap_or_default();
+    scene.measured("image that cannot be pulled → rollback", &format!("{} s", took.as_secs()), "< 40 s");
+    ensure!(took < Duration::from_secs(40), "it took {took:?}");
+    let report = visitors.stop().await;
+    ensure!(report.share_of("v2-nopull") == 0.0 && report.failures().is_empty(), "{report}");
+    Ok(())
 }

@@ -107,6 +107,8 @@ impl View for ReplicaSetView {
                 history_revision: annotation(HISTORY_REVISION).and_then(|it| it.parse().ok()).unwrap_or(0),
                 is_observed: number(&status, "/observedGeneration", 0) >= metadata.generation,
                 current: count(&status, "/replicas", 0),
+                // What is available is ready; a server may leave the second number out.
+                ready: count(&status, "/readyReplicas", 0).max(count(&status, "/availableReplicas", 0)),
                 available: count(&status, "/availableReplicas", 0),
             },
         })
