@@ -100,6 +100,8 @@ fn status(object: &Value) -> Value {
         let words = |it: &Value| {
             let [kind, is, reason, message] =
                 ["type", "status", "reason", "message"].map(|field| text(&it[field]));
+            // Whose progress it is depends on whether the controller came by between two steps of an update.
+            let message = if kind == "Progressing" { "…" } else { &message };
             format!("{kind} {is} {reason}: {message}")
         };
         let mut words: Vec<String> = conditions.iter().map(words).collect();
