@@ -1,8 +1,11 @@
 //! People who ask a workload for something, all the time, through the gateway.
 
 use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use serde_json::Value;
+use tokio::task::AbortHandle;
 
 use crate::apiserver::{Kind, Store};
 
@@ -75,6 +78,47 @@ impl Visits {
                 *self.served.entry(tags[self.turn % tags.len()].clone()).or_default() += 1;
             }
         }
+    }
+}
+
+/// Visitors who ask every HTTPRoute of a namespace once a second, from now until this is dropped.
+#[derive(Debug)]
+pub struct Crowd {
+    visits: Arc<Mutex<Visits>>,
+    asking: AbortHandle,
+}
+
+impl Crowd {
+    /// Lets them come.
+    #[must_use]
+    pub fn come(rig: &Rig, namespace: &str) -> Self {
+        let visits: Arc<Mutex<Visits>> = Arc::default();
+        let (rig, namespace, seen) = (rig.clone(), namespace.to_owned(), visits.clone());
+        let asking = tokio::spawn(async move {
+            loop {
+                tokio::time::sleep(Duration::from_secs(1)).await;
+                let routes: Vec<String> = rig.server.read(|store| {
+                    store.list(Kind::HttpRoute, Some(&namespace)).map(|(key, _)| key.name.clone()).collect()
+                });
+                let mut visits = seen.lock().unwrap_or_else(PoisonError::into_inner);
+                for route in &routes {
+                    visits.ask(&rig, (&namespace, route), 20);
+                }
+            }
+        });
+        Self { visits, asking: asking.abort_handle() }
+    }
+
+    /// What they got so far.
+    #[must_use]
+    pub fn visits(&self) -> Visits {
+        self.visits.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+impl Drop for Crowd {
+    fn drop(&mut self) {
+        self.asking.abort();
     }
 }
 

@@ -17,7 +17,7 @@ use serde_json::Value;
 use crate::dice::Dice;
 use crate::faults::deeds;
 use crate::judge::{Broken, Case, judge};
-use crate::performance::{digest, is_work, line, seen_at_the_end};
+use crate::performance::{digest, is_work, line, opening, seen_at_the_end};
 use crate::stories::{at_rest, rest};
 
 /// Seconds in which anything may happen.
@@ -128,6 +128,7 @@ pub fn tell(seed: u64, without: &[usize]) -> Told {
         let fronts = [Front::default(), Front::default()];
         let crew: Vec<Replica> = (0..replicas).map(|number| start(&rig, &fronts, &storm, number)).collect();
         rig.furnish(parts).expect("the cluster takes it");
+        let opened = tokio::spawn(opening(rig.clone()));
         let mut broken = Vec::new();
         let began = at_rest(&rig, &names).await;
         let mut told = Vec::new();
@@ -144,6 +145,7 @@ pub fn tell(seed: u64, without: &[usize]) -> Told {
         }
         heal(&rig, &fronts, &storm);
         let is_quiet = until_quiet(&rig).await;
+        let lost = opened.await.map_or(0, |crowd| crowd.visits().lost);
         let log = rig.server.read(|store| store.log().to_vec());
         if std::env::var_os("TELL").is_some() {
             told_in_full(&log);
@@ -154,6 +156,9 @@ pub fn tell(seed: u64, without: &[usize]) -> Told {
             losses: &losses,
             has_jumped: false,
         }));
+        if lost > 0 && losses.is_empty() {
+            broken.push(seen_at_the_end("P2", &log, format!("{lost} requests of visitors were lost")));
+        }
         if let Err(late) = began {
             broken.push(seen_at_the_end("P21", &log, late.to_string()));
         }

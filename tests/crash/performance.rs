@@ -3,12 +3,14 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use jiff::Timestamp;
 use palier::api::Span;
 use palier::apiserver::natives::Settings;
 use palier::apiserver::{Kind, Revision, Sighted, Store, Verb, Weather};
 use palier::rig::given::SHOP;
+use palier::rig::visitors::Crowd;
 use palier::rig::{CONTROLLER, Replica, Rig, Setup, play};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
@@ -52,6 +54,7 @@ pub fn perform(story: Story, seed: u64, faults: &Faults) -> Performance {
         let counted = Arc::new(Mutex::new(Seen::default()));
         let _replica =
             Replica::start(&rig, Setup { weather: weather(faults, &counted), ..Setup::plain(&rig, "a") });
+        let opened = tokio::spawn(opening(rig.clone()));
         let told = (story.tell)(&rig).await;
         rest(SETTLES).await;
         let settled = rig.server.read(Store::revision);
@@ -59,6 +62,10 @@ pub fn perform(story: Story, seed: u64, faults: &Faults) -> Performance {
         let log = rig.server.read(|store| store.log().to_vec());
         let mut broken =
             judge(&Case { log: &log, given: &rig.prometheus.given(), losses: &[], has_jumped: false });
+        let lost = opened.await.map_or(0, |crowd| crowd.visits().lost);
+        if lost > 0 {
+            broken.push(seen_at_the_end("P2", &log, format!("{lost} requests of visitors were lost")));
+        }
         if let Err(late) = told {
             broken.push(seen_at_the_end("P21", &log, late.to_string()));
         }
@@ -80,6 +87,18 @@ pub fn perform(story: Story, seed: u64, faults: &Faults) -> Performance {
         }
     })
     .expect("a runtime can be had")
+}
+
+/// Visitors come when every workload serves for the first time.
+pub async fn opening(rig: Rig) -> Crowd {
+    let serves = |store: &Store| {
+        let mut all = store.list(Kind::Deployment, Some(SHOP)).map(|(_, it)| it).peekable();
+        all.peek().is_some() && all.all(|it| it["status"]["readyReplicas"] == it["spec"]["replicas"])
+    };
+    // If that never comes about the story says so.
+    drop(rig.until("the workloads serve", Duration::from_secs(3_600), serves).await);
+    rest(2).await;
+    Crowd::come(&rig, SHOP)
 }
 
 fn weather(faults: &Faults, counted: &Arc<Mutex<Seen>>) -> Box<dyn FnMut(u32) -> Option<Weather> + Send> {
