@@ -29,6 +29,7 @@ pub mod moods;
 pub mod objects;
 pub mod players;
 pub mod pods;
+pub mod proxy;
 pub mod report;
 mod serve;
 pub mod stub;
@@ -51,6 +52,7 @@ pub use enter::{Place, enter};
 pub use load::{Load, Target};
 pub use moods::{Mood, Moods};
 pub use players::Players;
+pub use proxy::Proxy;
 pub use report::Report;
 pub use stub::Stub;
 pub use wait::{Seen, eventually};
@@ -250,6 +252,15 @@ impl Lab {
             .spawn(async move { Stub::start(&label).await })
             .await
             .context("the stub could not start")?
+    }
+
+    /// A proxy in front of an API server that does to requests what it is told to.
+    pub async fn proxy(&self, server: usize) -> Result<Proxy> {
+        let upstream = access::Access::server(server);
+        self.services()
+            .spawn(async move { Proxy::start(&upstream).await })
+            .await
+            .context("the proxy could not start")?
     }
 
     /// Steady traffic through the gateway until it is stopped.

@@ -4,6 +4,8 @@ mod answers;
 mod config;
 mod counting;
 mod degraded;
+mod fire;
+mod fire_watches;
 mod forms;
 mod gitops;
 mod hooks;
@@ -90,6 +92,19 @@ pub fn with_controllers_of_their_own() -> Vec<Scenario> {
         scenario!(Own(1), parts_back::parts3_killed_at_each_write_of_the_way_back),
         scenario!(Own(1), counting::counting5_prometheus_is_restarted),
         scenario!(Own(0), rights::row11_each_rule_is_needed),
+        scenario!(Own(0), fire::fire1_too_late),
+        scenario!(Own(0), fire::fire1_replies_are_lost),
+        scenario!(Own(0), fire::fire1_requests_are_dropped),
+        scenario!(Own(0), fire::fire1_delivered_twice),
+        scenario!(Own(0), fire::fire1_conflicts),
+        scenario!(Own(0), fire::fire1_too_many_requests),
+        scenario!(Own(0), fire::fire1_server_errors),
+        scenario!(Own(0), fire::fire1_unavailable),
+        scenario!(Own(0), fire_watches::fire2_watches_are_cut_in_their_frames),
+        scenario!(Own(0), fire_watches::fire2_watches_crawl),
+        scenario!(Own(0), fire_watches::fire2_watches_fall_silent),
+        scenario!(Own(0), fire_watches::fire3_late_intent_of_a_former_leader),
+        scenario!(Own(0), fire_watches::fire3_late_weight_of_a_former_leader),
         scenario!(Own(0), rights_asked::row11_each_right_of_hooks_and_switches),
         scenario!(Own(1), gitops::row10_applied_by_the_server),
         scenario!(Own(1), gitops::row10_applied_by_the_client),
