@@ -31,6 +31,7 @@ pub fn observe(context: &Context, key: &Key, epoch: i64) -> Option<Observed> {
     let desk = context.desks.of(key);
     let mut desk = lock(&desk);
     start_afresh(&mut desk, &stored.seen.at.uid);
+    desk.recognize(&stored.seen.at.resource_version, &stored.seen.status);
     let mut rollout = stored.seen.clone();
     if rollout.spec.interception == Interception::Auto {
         rollout.spec.interception = context.interception;

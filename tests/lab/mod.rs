@@ -24,6 +24,7 @@ mod control;
 mod edge;
 pub mod enter;
 mod grpc;
+mod link;
 pub mod load;
 pub mod moods;
 pub mod objects;
@@ -49,6 +50,7 @@ pub use access::User;
 pub use audit::Audit;
 pub use children::Children;
 pub use enter::{Place, enter};
+pub use link::Link;
 pub use load::{Load, Target};
 pub use moods::{Mood, Moods};
 pub use players::Players;
@@ -231,8 +233,18 @@ impl Lab {
     pub async fn restart_api_server(&self, server: usize) -> Result<()> {
         let Self { place, options, children, access, .. } = self;
         let setup = control::Setup { place, options, children, access };
-        setup.spawn_api_server(server)?;
+        setup.spawn_api_server(server, control::ETCD)?;
         setup.api_server_ready(server).await
+    }
+
+    /// Starts another API server on the same etcd, behind a link that can be frozen: then it knows only what it knew.
+    pub async fn api_server_on_a_link(&self, server: usize) -> Result<Link> {
+        let link = self.services().spawn(async { Link::to(control::ETCD).await }).await??;
+        let Self { place, options, children, access, .. } = self;
+        let setup = control::Setup { place, options, children, access };
+        setup.spawn_api_server(server, &link.address().to_string())?;
+        setup.api_server_ready(server).await?;
+        Ok(link)
     }
 
     /// Those who play the pods. Absent when [`Options::players`] is off.
@@ -270,7 +282,8 @@ impl Lab {
 
     /// What the API servers wrote down.
     pub fn audit(&self) -> Audit {
-        let logs = (0..self.options.api_servers).map(|server| control::audit_log(&self.place, server));
+        // One more than there were at the start may have come.
+        let logs = (0..=self.options.api_servers).map(|server| control::audit_log(&self.place, server));
         Audit::new(logs.collect())
     }
 }

@@ -158,7 +158,7 @@ async fn late_write(scene: Arc<Scene>, part: &'static str) -> Result<()> {
 }
 
 /// The weights that either of two leaders gave.
-fn weights_of_both(scene: &Scene, users: &[String; 2], route: &str) -> Result<Vec<i64>> {
+pub fn weights_of_both(scene: &Scene, users: &[String; 2], route: &str) -> Result<Vec<i64>> {
     let accepted = scene.requests()?.only(|entry| users.contains(&entry.user) && entry.code < 300);
     let steps = Trail::from_entries(&accepted).0;
     let mut weights: Vec<i64> = steps

@@ -5,6 +5,8 @@ mod config;
 mod counting;
 mod degraded;
 mod fire;
+mod fire_cluster;
+mod fire_secrets;
 mod fire_watches;
 mod forms;
 mod gitops;
@@ -45,6 +47,7 @@ pub fn with_the_shared_pair() -> Vec<Scenario> {
         scenario!(Shared, counting::counting6_a_preset_counts_at_the_gateway),
         scenario!(Shared, counting::counting4_what_an_outage_hid_is_counted_later),
         scenario!(Shared, degraded::degraded_given_up_by_one_of_two),
+        scenario!(Shared, fire_secrets::fire7_secrets_are_never_shown),
         scenario!(Shared, releases::row01_good_image_reaches_everyone),
         scenario!(Shared, refusals::row12_bad_manifests_are_refused),
         scenario!(Shared, sizes::row07_scaled_at_each_phase),
@@ -105,6 +108,8 @@ pub fn with_controllers_of_their_own() -> Vec<Scenario> {
         scenario!(Own(0), fire_watches::fire2_watches_fall_silent),
         scenario!(Own(0), fire_watches::fire3_late_intent_of_a_former_leader),
         scenario!(Own(0), fire_watches::fire3_late_weight_of_a_former_leader),
+        scenario!(Own(0), fire_cluster::fire4_right_taken_and_given_back),
+        scenario!(Own(0), fire_cluster::fire4_token_expires),
         scenario!(Own(0), rights_asked::row11_each_right_of_hooks_and_switches),
         scenario!(Own(1), gitops::row10_applied_by_the_server),
         scenario!(Own(1), gitops::row10_applied_by_the_client),
@@ -124,5 +129,13 @@ pub fn alone() -> Vec<Scenario> {
         scenario!(Own(0), config::row15_killed_at_each_write_of_the_way_back),
         scenario!(Own(0), rights_asked::row11_each_right_on_config_maps),
         scenario!(Own(0), rights_asked::row11_each_right_on_secrets_and_of_the_cluster),
+    ]
+}
+
+/// Scenarios that shake the control plane itself: they are played last, each alone.
+pub fn shaking_the_control_plane() -> Vec<Scenario> {
+    vec![
+        scenario!(Own(0), fire_cluster::fire5_etcd_stands_still_and_the_api_server_dies),
+        scenario!(Own(0), fire_cluster::fire6_an_api_server_of_the_past),
     ]
 }

@@ -3,10 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::channel::mpsc;
 use futures::SinkExt as _;
-use http_body_util::combinators::BoxBody;
+use futures::channel::mpsc;
 use http_body_util::StreamBody;
+use http_body_util::combinators::BoxBody;
 use hyper::body::{Bytes, Frame};
 
 use super::super::serve::Cut;
