@@ -218,6 +218,13 @@ impl Looks {
     }
 }
 
+/// Whether two statuses are stored as the same: the API server keeps the time of a condition to the second.
+#[must_use]
+pub fn is_stored_alike(one: &RolloutStatus, other: &RolloutStatus) -> bool {
+    let stored = |status: &RolloutStatus| serde_json::to_value(status).ok();
+    one == other || (one.epoch == other.epoch && stored(one) == stored(other))
+}
+
 /// Doubts that are kept at once; each is of another try to replace the same version.
 const DOUBTS_MAX: usize = 4;
 
@@ -231,7 +238,7 @@ impl Desk {
 
     /// Takes what is stored now: if it is one of those that nobody was sure of, its answers have been judged.
     pub fn recognize(&mut self, version: &str, status: &RolloutStatus) {
-        let is_it = |unsure: &Unsure| unsure.version != version && unsure.status == *status;
+        let is_it = |unsure: &Unsure| unsure.version != version && is_stored_alike(&unsure.status, status);
         if let Some(found) = self.unsure.iter().position(is_it) {
             let judged = self.unsure.swap_remove(found).answers;
             self.inbox.retain(|answered| !judged.contains(answered));

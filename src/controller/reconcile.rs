@@ -15,7 +15,7 @@ use crate::server::metrics::{ReconcileResult, WriteKind, WriteVerb};
 
 use super::act::{self, written};
 use super::context::{Context, NotLeading};
-use super::desk::{Unsure, Working, lock};
+use super::desk::{Unsure, Working, is_stored_alike, lock};
 use super::observe::{Observed, observe};
 use super::queue::{Ended, Key};
 use super::{look, measure};
@@ -186,7 +186,9 @@ async fn is_on_record(
     }
     look_again(context, key).await?;
     let now = context.stores.rollouts.get(&key.namespace, &key.name);
-    Ok(now.is_some_and(|now| now.seen.at.uid == stored.at.uid && now.seen.status == plan.status))
+    Ok(now.is_some_and(|now| {
+        now.seen.at.uid == stored.at.uid && is_stored_alike(&plan.status, &now.seen.status)
+    }))
 }
 
 /// What the API server holds now, after an answer that leaves that open.
