@@ -153,9 +153,10 @@ pub async fn fire4_token_expires(scene: Arc<Scene>) -> Result<()> {
 }
 
 pub async fn fire5_etcd_stands_still_and_the_api_server_dies(scene: Arc<Scene>) -> Result<()> {
-    // Given a run at its first phase
+    // Given a run, by an account whose refusals count for nobody else: an API server that has just started refuses everybody
     let (lab, namespace) = (scene.lab(), &scene.namespace);
-    let launch = long_launch(lab, namespace, RELEASE).await?;
+    second_account(&scene).await?;
+    let launch = long_launch(lab, namespace, SECOND).await?;
     let controller = Controller::start(lab, &format!("{namespace}-a"), launch).await?;
     until_led(lab, namespace, std::slice::from_ref(&controller)).await?;
     let shop = scene.given(Given::shop("v1").baking("4s").judged_by(Gate::errors())).await?;
@@ -173,8 +174,8 @@ pub async fn fire5_etcd_stands_still_and_the_api_server_dies(scene: Arc<Scene>) 
     lab.children().pause("etcd")?;
     tokio::time::sleep(AWAY).await;
     lab.children().resume("etcd")?;
-    shop.until_baking(1, 50).await.with_context(|| controller.log_about(lab, ""))?;
-    // and the API server is killed in the middle of the bake after it,
+    shop.until_baking(1, 100).await.with_context(|| controller.log_about(lab, ""))?;
+    // and the API server is killed while everyone is served by the canary, so that no pod is born that the lab does not hear of,
     lab.children().kill("kube-apiserver-0")?;
     tokio::time::sleep(HICCUP).await;
     lab.restart_api_server(0).await?;
