@@ -306,7 +306,12 @@ fn mend_routes(
     part: &Part<'_>,
     weight: Weight,
 ) -> RoutesState {
+    let is_raising = component.stage == Stage::Raising;
     if !borrow::routes_differ(turn, component, part, weight) {
+        if is_raising {
+            // Our write is seen: from now on a difference is somebody else's.
+            component.route_mended_at.get_or_insert(turn.now);
+        }
         return borrow::ensure_routes(turn, component, part, weight);
     }
     // More than was earned is taken back at once, whoever gave it.
@@ -320,19 +325,18 @@ fn mend_routes(
         // Somebody took traffic away while the canary has too few pods for it: it comes back with them.
         return RoutesState::Written;
     }
-    // The first write of a raise, and a retreat of ours, are no mending.
-    let is_mending = if component.stage == Stage::Raising {
-        component.route_mended_at.is_some()
-    } else {
-        component.bake.is_some()
-    };
+    // The first write of a raise, and a retreat of ours, are no mending. A write that is refused or lost is tried again at once.
+    let is_first = is_raising && component.route_mended_at.is_none();
+    let is_mending = !is_first && (is_raising || component.bake.is_some());
     if is_mending && turn.is_news(&part.name, Reason::ForeignChange, TELL_EVERY) {
         let message = "somebody else changed the weights of a route: they are put right at most every 10 s. \
                        If Git holds them, exclude the field manager 'palier' there"
             .to_owned();
         turn.happen(&part.name, Reason::ForeignChange, message);
     }
-    component.route_mended_at = Some(turn.now);
+    if !is_first {
+        component.route_mended_at = Some(turn.now);
+    }
     borrow::ensure_routes(turn, component, part, weight)
 }
 
