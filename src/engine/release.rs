@@ -9,7 +9,7 @@ use super::judges::{Step, steps};
 use super::plan::Reason;
 use super::turn::{Part, Turn, after, between, clip, enter, goes_forward, takes_part};
 use super::world::DeploymentSeen;
-use super::{Weight, adoption, ahead, copies, degraded, evidence, partial, rest, templates, trips};
+use super::{Weight, adoption, ahead, copies, degraded, evidence, health, partial, rest, templates, trips};
 
 /// The shortest time between two corrections of a route that somebody else writes too: no fight.
 const MEND_EVERY: Span = Span::seconds(10);
@@ -271,7 +271,8 @@ fn prepare(
             give_up_late(turn, component, part);
         }
         SetState::Starting(ready) => {
-            component.message = format!("{ready} of {size} canary pods are ready");
+            component.message =
+                format!("{ready} of {size} canary pods are ready{}", health::in_words(component));
             give_up_late(turn, component, part);
         }
         SetState::NoRoom(words) => {
@@ -306,12 +307,7 @@ fn mend_routes(
     part: &Part<'_>,
     weight: Weight,
 ) -> RoutesState {
-    let is_raising = component.stage == Stage::Raising;
     if !borrow::routes_differ(turn, component, part, weight) {
-        if is_raising {
-            // Our write is seen: from now on a difference is somebody else's.
-            component.route_mended_at.get_or_insert(turn.now);
-        }
         return borrow::ensure_routes(turn, component, part, weight);
     }
     // More than was earned is taken back at once, whoever gave it.
@@ -325,18 +321,19 @@ fn mend_routes(
         // Somebody took traffic away while the canary has too few pods for it: it comes back with them.
         return RoutesState::Written;
     }
-    // The first write of a raise, and a retreat of ours, are no mending. A write that is refused or lost is tried again at once.
-    let is_first = is_raising && component.route_mended_at.is_none();
-    let is_mending = !is_first && (is_raising || component.bake.is_some());
+    // The first write of a raise, and a retreat of ours, are no mending.
+    let is_mending = if component.stage == Stage::Raising {
+        component.route_mended_at.is_some()
+    } else {
+        component.bake.is_some()
+    };
     if is_mending && turn.is_news(&part.name, Reason::ForeignChange, TELL_EVERY) {
         let message = "somebody else changed the weights of a route: they are put right at most every 10 s. \
                        If Git holds them, exclude the field manager 'palier' there"
             .to_owned();
         turn.happen(&part.name, Reason::ForeignChange, message);
     }
-    if !is_first {
-        component.route_mended_at = Some(turn.now);
-    }
+    component.route_mended_at = Some(turn.now);
     borrow::ensure_routes(turn, component, part, weight)
 }
 
@@ -441,7 +438,8 @@ fn bake(
         SetState::Ready => "the weight is not in force: the bake stands still".to_owned(),
         SetState::Changing => "canary pods follow the size of the Deployment".to_owned(),
         SetState::Starting(ready) => {
-            format!("{ready} of {size} canary pods are ready: the bake stands still")
+            let pods = health::in_words(component);
+            format!("{ready} of {size} canary pods are ready{pods}: the bake stands still")
         }
         SetState::NoRoom(ref words) => format!("{words}: the bake stands still"),
     };

@@ -1,7 +1,7 @@
 //! Crashes, repeated writes and old views, one by one.
 
 use palier::api::RolloutState;
-use palier::engine::{Answer, Measurement, Reason, Write};
+use palier::engine::{Answer, Measurement, Write};
 use palier::sim::{Cluster, Drive, Stop};
 
 use crate::fixtures::{at, cluster, drive, spec};
@@ -49,44 +49,6 @@ fn a_crash_after_any_write_changes_no_end() {
             assert_eq!(other, end, "crash after write {crash_after} of {writes}");
         }
     }
-}
-
-/// The intent of a raise is stored, and its write does not reach the route: it is refused, lost, or the controller dies before it.
-#[test]
-fn a_raise_that_did_not_reach_the_route_is_tried_again_at_once_and_nobody_is_blamed() {
-    let mut drive = drive(cluster(spec()), 0.0);
-    drive.run(at(10), |_, _| {});
-    drive.cluster.push_image("shop-api", "app:v2");
-    let raises = |plan: &palier::engine::Plan| {
-        plan.writes
-            .iter()
-            .any(|write| matches!(write, Write::SetBackends { weight, .. } if !weight.is_zero()))
-    };
-    let mut tried_again = 0;
-    for _ in 0..200 {
-        drive.catch_up();
-        let plan = drive.plan();
-        if raises(&plan) {
-            if plan.persist {
-                drive.cluster.status = plan.status.clone();
-            }
-            drive.crash();
-            let again = drive.plan();
-            assert!(raises(&again), "{:?}", drive.working);
-            assert!(
-                again.happened.iter().all(|it| it.reason != Reason::ForeignChange),
-                "{:?}",
-                again.happened
-            );
-            tried_again += 1;
-        }
-        let plan = drive.turn(&mut |_, _| true);
-        let is_busy = plan.persist || !plan.writes.is_empty() || drive.plan() != plan;
-        if let Some(next) = drive.next(&plan).filter(|_| !is_busy) {
-            drive.cluster.now = next.max(drive.cluster.now);
-        }
-    }
-    assert_eq!(tried_again, 3, "{:?}", drive.working.state);
 }
 
 #[test]
