@@ -9,7 +9,7 @@ use super::judges::{Step, steps};
 use super::plan::Reason;
 use super::turn::{Part, Turn, after, between, clip, enter, goes_forward, takes_part};
 use super::world::DeploymentSeen;
-use super::{Weight, adoption, ahead, copies, degraded, evidence, health, partial, rest, templates, trips};
+use super::{Weight, adoption, ahead, copies, degraded, evidence, partial, rest, templates, trips};
 
 /// The shortest time between two corrections of a route that somebody else writes too: no fight.
 const MEND_EVERY: Span = Span::seconds(10);
@@ -271,8 +271,7 @@ fn prepare(
             give_up_late(turn, component, part);
         }
         SetState::Starting(ready) => {
-            component.message =
-                format!("{ready} of {size} canary pods are ready{}", health::in_words(component));
+            component.message = format!("{ready} of {size} canary pods are ready");
             give_up_late(turn, component, part);
         }
         SetState::NoRoom(words) => {
@@ -438,8 +437,7 @@ fn bake(
         SetState::Ready => "the weight is not in force: the bake stands still".to_owned(),
         SetState::Changing => "canary pods follow the size of the Deployment".to_owned(),
         SetState::Starting(ready) => {
-            let pods = health::in_words(component);
-            format!("{ready} of {size} canary pods are ready{pods}: the bake stands still")
+            format!("{ready} of {size} canary pods are ready: the bake stands still")
         }
         SetState::NoRoom(ref words) => format!("{words}: the bake stands still"),
     };
