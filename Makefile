@@ -30,7 +30,7 @@ core: ## The pure rings alone: proof that they need neither network nor runtime
 
 .PHONY: unit
 unit: ## Units, properties, the house; no cluster
-	$(CARGO) test --locked --lib --bins --test architecture --test planner --test cli --test lint --test prometheus --test api --test controller --test gates-smoke
+	$(CARGO) test --locked --lib --bins --test architecture --test planner --test cli --test lint --test prometheus --test api --test controller --test fuzz --test gates-smoke
 
 .PHONY: e2e
 e2e: lab-build ## The chart's policies, the simulated API server's likeness and the end-to-end suite on the local control plane

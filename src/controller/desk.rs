@@ -82,6 +82,19 @@ pub struct Desk {
     pub run: Option<Seen>,
     /// What was last said about a refused write: it is said once.
     pub refusal: String,
+    /// Statuses that may have been stored since the one that was seen last.
+    pub unsure: Vec<Unsure>,
+}
+
+/// A status that was sent, without a word on whether it was stored.
+#[derive(Debug)]
+pub struct Unsure {
+    /// The version that it was to replace.
+    pub version: String,
+    /// The status.
+    pub status: RolloutStatus,
+    /// The answers that it rests on: they must not be judged twice.
+    pub answers: Vec<Answered>,
 }
 
 /// A status that is not stored.
@@ -229,7 +242,34 @@ impl Looks {
     }
 }
 
+/// Whether two statuses are stored as the same: the API server keeps the time of a condition to the second.
+#[must_use]
+pub fn is_stored_alike(one: &RolloutStatus, other: &RolloutStatus) -> bool {
+    let stored = |status: &RolloutStatus| serde_json::to_value(status).ok();
+    one == other || (one.epoch == other.epoch && stored(one) == stored(other))
+}
+
+/// Doubts that are kept at once; each is of another try to replace the same version.
+const DOUBTS_MAX: usize = 4;
+
 impl Desk {
+    /// Keeps a status of which it is not known whether it was stored.
+    pub fn doubt(&mut self, unsure: Unsure) {
+        if self.unsure.len() < DOUBTS_MAX {
+            self.unsure.push(unsure);
+        }
+    }
+
+    /// Takes what is stored now: if it is one of those that nobody was sure of, its answers have been judged.
+    pub fn recognize(&mut self, version: &str, status: &RolloutStatus) {
+        let is_it = |unsure: &Unsure| unsure.version != version && is_stored_alike(&unsure.status, status);
+        if let Some(found) = self.unsure.iter().position(is_it) {
+            let judged = self.unsure.swap_remove(found).answers;
+            self.inbox.retain(|answered| !judged.contains(answered));
+        }
+        self.unsure.retain(|unsure| unsure.version == version);
+    }
+
     /// Brings every live read to what a write did.
     pub fn learn(&mut self, effect: &Effect) {
         for (component, names) in &self.names {

@@ -3,6 +3,7 @@
 mod act;
 mod context;
 mod desk;
+mod line;
 mod look;
 mod measure;
 mod names;

@@ -31,6 +31,7 @@ pub fn observe(context: &Context, key: &Key, epoch: i64) -> Option<Observed> {
     let desk = context.desks.of(key);
     let mut desk = lock(&desk);
     start_afresh(&mut desk, &stored.seen.at.uid);
+    desk.recognize(&stored.seen.at.resource_version, &stored.seen.status);
     let mut rollout = stored.seen.clone();
     if rollout.spec.interception == Interception::Auto {
         rollout.spec.interception = context.interception;
@@ -52,7 +53,7 @@ pub fn observe(context: &Context, key: &Key, epoch: i64) -> Option<Observed> {
     let world = World {
         config_maps: desk.config_maps_seen(),
         refusals: desk.refusals(),
-        actions: actions_of(context, key, rollout.status.run.as_ref().map_or(0, |run| run.number)),
+        actions: actions_of(context, key, &stored, rollout.status.run.as_ref().map_or(0, |run| run.number)),
         answers: desk.inbox.clone(),
         asking: desk.asking.clone(),
         epoch,
@@ -217,10 +218,12 @@ fn routes_seen(
     names.routes.iter().map(|(kind, name)| (*kind, name.clone(), look(*kind, name))).collect()
 }
 
-/// The actions that speak of the present run, oldest first; all others are void.
-fn actions_of(context: &Context, key: &Key, run: i64) -> Vec<ActionSeen> {
+/// The actions that speak of the present run, oldest first; all others are void. What was asked of an earlier Rollout of that
+/// name is not asked of this one, whose runs are counted from one again.
+fn actions_of(context: &Context, key: &Key, rollout: &RolloutView, run: i64) -> Vec<ActionSeen> {
     let views = context.stores.actions.of_rollout(&key.namespace, &key.name);
-    let present = views.iter().filter(|view| view.seen.action.run == run);
+    let is_its = |seen: &ActionSeen| seen.action.run == run && seen.created_at >= rollout.created_at;
+    let present = views.iter().filter(|view| is_its(&view.seen));
     let mut actions: Vec<ActionSeen> = present.map(|view| view.seen.clone()).collect();
     actions.sort_by(|a, b| (a.created_at, &a.uid).cmp(&(b.created_at, &b.uid)));
     actions

@@ -1,9 +1,11 @@
 //! Which Rollout is worked on next.
 //!
 //! A Rollout is in the queue at most once, and never worked on twice at the same time: what comes while it is worked on
-//! makes it ready again afterwards. Urgent ones (a person's word, the answer of a metric server) go first.
+//! makes it ready again afterwards. Urgent ones (a person's word, the answer of a metric server) go first, namespaces take
+//! turns, and however many urgent ones there are, the others are not left out for ever: a rollback goes on as an ordinary one
+//! once it has begun.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -11,6 +13,7 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
+use super::line::Line;
 use crate::adapters::kube::backoff::pause;
 
 /// The longest pause after failures in a row.
@@ -18,6 +21,8 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 /// From this many failures in a row, ordinary changes of the world wait for the pause to end too, so that no foreign
 /// writer can make the controller spin.
 const SPINNING: u32 = 3;
+/// After so many urgent ones in a row comes an ordinary one.
+const URGENT_IN_A_ROW: u32 = 8;
 
 /// A Rollout.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -71,8 +76,9 @@ pub struct Queue {
 
 #[derive(Debug, Default)]
 struct Inner {
-    urgent: VecDeque<Key>,
-    ordinary: VecDeque<Key>,
+    urgent: Line,
+    ordinary: Line,
+    urgent_in_a_row: u32,
     timers: BTreeSet<(Instant, Key)>,
     known: BTreeMap<Key, State>,
 }
@@ -150,13 +156,13 @@ impl Inner {
         }
         match (state.queued, urgency) {
             (None, _) => {}
-            (Some(Urgency::Ordinary), Urgency::Urgent) => self.ordinary.retain(|it| it != key),
+            (Some(Urgency::Ordinary), Urgency::Urgent) => self.ordinary.remove(key),
             (Some(_), _) => return,
         }
         state.queued = Some(urgency);
         match urgency {
-            Urgency::Urgent => self.urgent.push_back(key.clone()),
-            Urgency::Ordinary => self.ordinary.push_back(key.clone()),
+            Urgency::Urgent => self.urgent.push(key.clone()),
+            Urgency::Ordinary => self.ordinary.push(key.clone()),
         }
     }
 
@@ -173,7 +179,7 @@ impl Inner {
             }
             self.push(&key, Urgency::Ordinary, now);
         }
-        let Some(key) = self.urgent.pop_front().or_else(|| self.ordinary.pop_front()) else {
+        let Some(key) = self.first() else {
             return Err(self.timers.first().map(|(due, _)| *due));
         };
         if let Some(state) = self.known.get_mut(&key) {
@@ -181,6 +187,13 @@ impl Inner {
             state.is_running = true;
         }
         Ok(key)
+    }
+
+    fn first(&mut self) -> Option<Key> {
+        let is_their_turn = self.urgent_in_a_row >= URGENT_IN_A_ROW && !self.ordinary.is_empty();
+        let urgent = if is_their_turn { None } else { self.urgent.pop() };
+        self.urgent_in_a_row = if urgent.is_some() { self.urgent_in_a_row.saturating_add(1) } else { 0 };
+        urgent.or_else(|| self.ordinary.pop())
     }
 
     fn finish(&mut self, key: &Key, ended: Ended, now: Instant) {
@@ -236,6 +249,33 @@ mod tests {
         assert_eq!(queue.next(now), Ok(key("b")));
         assert_eq!(queue.next(now), Ok(key("a")));
         assert_eq!(queue.next(now), Err(None));
+    }
+
+    /// Five thousand answers for one namespace, and again as many as often as one was looked at.
+    #[test]
+    fn a_crowd_delays_no_other_namespace() {
+        let (mut queue, now) = (Inner::default(), Instant::now());
+        let crowd = |number: usize| Key::new("flood", &number.to_string());
+        (0..5_000).for_each(|number| queue.push(&crowd(number), Urgency::Urgent, now));
+        queue.push(&key("rollback"), Urgency::Urgent, now);
+        let mut place_of = |wanted: &Key| {
+            (1..=5_000).find(|number| {
+                let next = queue.next(now).unwrap();
+                queue.finish(&next, Ended::Settled(None), now);
+                if next != *wanted {
+                    queue.push(&crowd(5_000 + number), Urgency::Urgent, now);
+                }
+                next == *wanted
+            })
+        };
+        assert_eq!(place_of(&key("rollback")), Some(2));
+        // What is left of it to do is ordinary.
+        queue.push(&key("rollback"), Urgency::Ordinary, now);
+        let mut place = 1;
+        while queue.next(now) != Ok(key("rollback")) {
+            place += 1;
+        }
+        assert!(place <= 9, "{place}");
     }
 
     #[test]

@@ -15,7 +15,7 @@ use crate::server::metrics::{ReconcileResult, WriteKind, WriteVerb};
 
 use super::act::{self, written};
 use super::context::{Context, NotLeading};
-use super::desk::{Working, lock};
+use super::desk::{Unsure, Working, is_stored_alike, lock};
 use super::observe::{Observed, observe};
 use super::queue::{Ended, Key};
 use super::{look, measure};
@@ -144,21 +144,51 @@ async fn persist(context: &Context, key: &Key, seen: &Observed, plan: &Plan) -> 
             context.names.learn(key, stored.as_deref());
         }
         Err(error) => {
-            if error.is_outdated_view() || matches!(error, CallError::Lost { .. }) {
-                look_again(context, key).await?;
+            if !is_on_record(context, key, seen, plan, &error).await? {
+                act::tell_refusal(context, key, rollout, &error);
+                return Err(error.into());
             }
-            act::tell_refusal(context, key, rollout, &error);
-            return Err(error.into());
         }
     }
     let desk = context.desks.of(key);
     let mut desk = lock(&desk);
     desk.working = None;
+    desk.unsure.clear();
     desk.inbox.drain(..seen.world.answers.len());
     drop(desk);
     tell(context, seen, plan);
     count_verdicts(context, &seen.world, &plan.status);
     Ok(())
+}
+
+/// Whether the status is stored in spite of the error: its reply may be lost, and what arrives twice is refused the second
+/// time. Until that is known, the answers that it rests on are not forgotten.
+async fn is_on_record(
+    context: &Context,
+    key: &Key,
+    seen: &Observed,
+    plan: &Plan,
+    error: &CallError,
+) -> Result<bool, CallError> {
+    let is_to_be_seen = error.is_outdated_view() || matches!(error, CallError::Lost { .. });
+    // A server in trouble may have stored it before it said so.
+    let may_be_stored = is_to_be_seen || matches!(error, CallError::Unavailable { code: 500.., .. });
+    let stored = &seen.stored.seen;
+    if may_be_stored {
+        lock(&context.desks.of(key)).doubt(Unsure {
+            version: stored.at.resource_version.clone(),
+            status: plan.status.clone(),
+            answers: seen.world.answers.clone(),
+        });
+    }
+    if !is_to_be_seen {
+        return Ok(false);
+    }
+    look_again(context, key).await?;
+    let now = context.stores.rollouts.get(&key.namespace, &key.name);
+    Ok(now.is_some_and(|now| {
+        now.seen.at.uid == stored.at.uid && is_stored_alike(&plan.status, &now.seen.status)
+    }))
 }
 
 /// What the API server holds now, after an answer that leaves that open.

@@ -140,7 +140,7 @@ fn known() -> String {
 pub fn pods_pattern(replica_set_name: &str) -> String {
     let mut pattern = String::with_capacity(replica_set_name.len() + 16);
     for c in replica_set_name.chars().chain(['-']).take(PREFIX_MAX) {
-        if !(c.is_ascii_alphanumeric() || c == '-' || c == '_') {
+        if c.is_ascii_punctuation() && c != '-' && c != '_' {
             pattern.push('\\');
         }
         pattern.push(c);

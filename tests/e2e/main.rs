@@ -112,6 +112,7 @@ fn run(arguments: &Arguments, lab: Lab) -> ExitCode {
     conclusions.extend(play_all(&one_by_one, &world, rows::alone()));
     let left = world.lab.block_on(world.leave_cluster_wide());
     conclusions.extend(play_all(arguments, &world, rows::with_controllers_of_their_own()));
+    conclusions.extend(play_all(&one_by_one, &world, rows::shaking_the_control_plane()));
     let report = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/e2e/report.md");
     let written = world.figures.write(&report);
     println!("{}", world.figures.table());
@@ -131,6 +132,7 @@ fn main() -> ExitCode {
     if arguments.list {
         let all = rows::with_the_shared_pair().into_iter().chain(rows::alone());
         let all = all.chain(rows::with_controllers_of_their_own());
+        let all = all.chain(rows::shaking_the_control_plane());
         let listed = all.map(|scenario| Trial::test(scenario.name, || Ok(())));
         return libtest_mimic::run(&arguments, listed.collect()).exit_code();
     }

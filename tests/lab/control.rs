@@ -17,7 +17,8 @@ use super::enter::Place;
 use super::wait::eventually;
 
 const READY_WITHIN: Duration = Duration::from_secs(60);
-const ETCD: &str = "127.0.0.1:2379";
+/// Where etcd listens.
+pub const ETCD: &str = "127.0.0.1:2379";
 const AUDIT_POLICY: &str = include_str!("audit.yaml");
 const STAGES: &str = include_str!("stages.yaml");
 /// What the controller manager runs: node life cycle is left out, as slow heartbeats on a busy machine would evict pods.
@@ -49,7 +50,9 @@ impl Setup<'_> {
         for server in 0..self.options.api_servers {
             // Left over from an earlier lab in the same folder it would be judged again.
             let _ = fs::remove_file(audit_log(self.place, server));
-            self.spawn_api_server(server)?;
+            // A stale one could be for another address.
+            let _ = fs::remove_dir_all(self.access.certificates(server));
+            self.spawn_api_server(server, ETCD)?;
         }
         for server in 0..self.options.api_servers {
             self.api_server_ready(server).await?;
@@ -71,14 +74,12 @@ impl Setup<'_> {
         self.children.spawn("etcd", etcd).map(drop)
     }
 
-    /// Starts one API server.
-    pub fn spawn_api_server(&self, server: usize) -> Result<()> {
+    /// Starts one API server on the etcd at an address. Started again it has the certificate that everybody knows.
+    pub fn spawn_api_server(&self, server: usize, etcd: &str) -> Result<()> {
         let dir = self.place.dir.display();
         let certificates = self.access.certificates(server);
-        // Made for this start: a stale one could be for another address.
-        let _ = fs::remove_dir_all(&certificates);
         let mut api = self.command("kube-apiserver")?;
-        api.arg(format!("--etcd-servers=http://{ETCD}"));
+        api.arg(format!("--etcd-servers=http://{etcd}"));
         api.arg(format!("--advertise-address=198.18.255.{}", server + 1));
         api.arg(format!("--secure-port={}", Access::port(server)));
         api.arg(format!("--cert-dir={}", certificates.display()));

@@ -24,11 +24,13 @@ mod control;
 mod edge;
 pub mod enter;
 mod grpc;
+mod link;
 pub mod load;
 pub mod moods;
 pub mod objects;
 pub mod players;
 pub mod pods;
+pub mod proxy;
 pub mod report;
 mod serve;
 pub mod stub;
@@ -48,9 +50,11 @@ pub use access::User;
 pub use audit::Audit;
 pub use children::Children;
 pub use enter::{Place, enter};
+pub use link::Link;
 pub use load::{Load, Target};
 pub use moods::{Mood, Moods};
 pub use players::Players;
+pub use proxy::Proxy;
 pub use report::Report;
 pub use stub::Stub;
 pub use wait::{Seen, eventually};
@@ -229,8 +233,18 @@ impl Lab {
     pub async fn restart_api_server(&self, server: usize) -> Result<()> {
         let Self { place, options, children, access, .. } = self;
         let setup = control::Setup { place, options, children, access };
-        setup.spawn_api_server(server)?;
+        setup.spawn_api_server(server, control::ETCD)?;
         setup.api_server_ready(server).await
+    }
+
+    /// Starts another API server on the same etcd, behind a link that can be frozen: then it knows only what it knew.
+    pub async fn api_server_on_a_link(&self, server: usize) -> Result<Link> {
+        let link = self.services().spawn(async { Link::to(control::ETCD).await }).await??;
+        let Self { place, options, children, access, .. } = self;
+        let setup = control::Setup { place, options, children, access };
+        setup.spawn_api_server(server, &link.address().to_string())?;
+        setup.api_server_ready(server).await?;
+        Ok(link)
     }
 
     /// Those who play the pods. Absent when [`Options::players`] is off.
@@ -252,6 +266,15 @@ impl Lab {
             .context("the stub could not start")?
     }
 
+    /// A proxy in front of an API server that does to requests what it is told to.
+    pub async fn proxy(&self, server: usize) -> Result<Proxy> {
+        let upstream = access::Access::server(server);
+        self.services()
+            .spawn(async move { Proxy::start(&upstream).await })
+            .await
+            .context("the proxy could not start")?
+    }
+
     /// Steady traffic through the gateway until it is stopped.
     pub fn load(&self, target: Target) -> Result<Load> {
         Load::start(self.services().handle(), target)
@@ -259,7 +282,8 @@ impl Lab {
 
     /// What the API servers wrote down.
     pub fn audit(&self) -> Audit {
-        let logs = (0..self.options.api_servers).map(|server| control::audit_log(&self.place, server));
+        // One more than there were at the start may have come.
+        let logs = (0..=self.options.api_servers).map(|server| control::audit_log(&self.place, server));
         Audit::new(logs.collect())
     }
 }

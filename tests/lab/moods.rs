@@ -45,28 +45,36 @@ pub enum Mood {
     Huge,
     /// Sends the client elsewhere, where the answer would be good.
     Redirect,
+    /// An error that repeats the credentials it was asked with, wherever an answer has room for text.
+    Echo,
 }
 
 /// The moody Prometheus.
 pub struct Moods {
     by_name: Arc<Mutex<HashMap<String, Mood>>>,
+    /// The credentials that came last, by name.
+    credentials: Arc<Mutex<HashMap<String, String>>>,
 }
 
 impl Moods {
     /// Starts in front of the Prometheus at `upstream`.
     pub async fn start(upstream: &str) -> Result<Self> {
         let by_name: Arc<Mutex<HashMap<String, Mood>>> = Arc::default();
-        let moods = by_name.clone();
+        let credentials: Arc<Mutex<HashMap<String, String>>> = Arc::default();
+        let (moods, shown) = (by_name.clone(), credentials.clone());
         let http = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).build()?;
         let upstream: Arc<str> = upstream.into();
         serve::spawn(serve::bind(&format!("0.0.0.0:{PORT}")).await?, move |request| {
             let (name, rest) = split(&request);
             let mood =
                 moods.lock().unwrap_or_else(PoisonError::into_inner).get(&name).cloned().unwrap_or_default();
+            if let Some(said) = request.headers().get("authorization").and_then(|value| value.to_str().ok()) {
+                shown.lock().unwrap_or_else(PoisonError::into_inner).insert(name, said.to_owned());
+            }
             let (http, url) = (http.clone(), format!("{upstream}{rest}"));
             async move { reply(mood, request, &http, url).await }
         });
-        Ok(Self { by_name })
+        Ok(Self { by_name, credentials })
     }
 
     /// The address to give to a gate, with a mood of its own.
@@ -77,6 +85,11 @@ impl Moods {
     /// The same by an address that is not of the loopback interface, as a MetricSource needs it.
     pub fn routable_url(&self, name: &str) -> String {
         format!("http://198.18.255.1:{PORT}/{name}").trim_end_matches('/').to_owned()
+    }
+
+    /// The credentials that somebody showed last under a name.
+    pub fn credentials(&self, name: &str) -> Option<String> {
+        self.credentials.lock().unwrap_or_else(PoisonError::into_inner).get(name).cloned()
     }
 
     /// Changes the mood from the next request on. The empty name is the address without a name.
@@ -100,6 +113,9 @@ async fn reply(
     http: &reqwest::Client,
     url: String,
 ) -> Result<Answer, Cut> {
+    let said =
+        request.headers().get("authorization").and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let said = said.to_owned();
     let good = || sample(json!({}), "0");
     let answer = match mood {
         Mood::Truthful => return forward(request, http, url).await.map_err(|_| Cut),
@@ -120,6 +136,11 @@ async fn reply(
             return Ok(serve::answer(status, JSON, body.to_string()));
         }
         Mood::Huge => vector(vec![sample(json!({"filler": "x".repeat(5 << 20)}), "0")]),
+        Mood::Echo => {
+            let mut answer = json!({"status": "error", "errorType": said, "error": said, "warnings": [said]});
+            answer["data"] = json!({"resultType": said, "result": said});
+            return Ok(serve::answer(200, JSON, answer.to_string()));
+        }
         Mood::Redirect => {
             let mut answer = serve::answer(302, "text/plain", "");
             answer.headers_mut().insert("location", url.parse().map_err(|_| Cut)?);

@@ -188,7 +188,7 @@ async fn a_name_is_checked_after_it_is_resolved() {
     let client = PrometheusClient::new(config(&url, 10_000)).unwrap();
     assert!(matches!(client.ask(&asked("up")).await, Answer::Sample { .. }), "loopback is allowed here");
     // The address alone did not tell; what it resolves to does.
-    let resolver = CheckedResolver { allow_loopback: false };
+    let resolver = CheckedResolver::new(false);
     let refused = resolver.resolve("localhost".parse().unwrap()).await.err().unwrap().to_string();
     assert!(refused.contains("localhost resolves to this machine itself"), "{refused}");
 }

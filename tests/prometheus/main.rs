@@ -4,9 +4,11 @@
 
 mod answers;
 mod bad_servers;
+mod injection;
 mod requests;
 mod server;
 mod sources;
+mod tenants;
 mod tls;
 
 /// A question for one number.

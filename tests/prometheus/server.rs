@@ -1,6 +1,7 @@
 //! A server on loopback that answers as badly as a test wants.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -66,6 +67,7 @@ type Behaviour = Arc<dyn Fn(&Request) -> Reply + Send + Sync>;
 pub struct Server {
     pub url: String,
     requests: Arc<Mutex<Vec<Request>>>,
+    flooded: Arc<AtomicUsize>,
     task: JoinHandle<()>,
 }
 
@@ -81,19 +83,26 @@ impl Server {
         let url = format!("http://{}", listener.local_addr().unwrap());
         let requests = Arc::new(Mutex::new(Vec::new()));
         let (seen, behaviour): (_, Behaviour) = (requests.clone(), Arc::new(behaviour));
+        let flooded = Arc::<AtomicUsize>::default();
+        let sent = flooded.clone();
         let task = tokio::spawn(async move {
             let mut open = tokio::task::JoinSet::new();
             for connection in 0.. {
                 let Ok((stream, _)) = listener.accept().await else { return };
-                open.spawn(serve(stream, connection, behaviour.clone(), seen.clone()));
+                open.spawn(serve(stream, connection, behaviour.clone(), seen.clone(), sent.clone()));
             }
         });
-        Server { url, requests, task }
+        Server { url, requests, flooded, task }
     }
 
     /// All requests up to now.
     pub fn requests(&self) -> Vec<Request> {
         self.requests.lock().unwrap().clone()
+    }
+
+    /// Bytes of floods that clients took.
+    pub fn flooded(&self) -> usize {
+        self.flooded.load(Ordering::SeqCst)
     }
 
     /// A configuration for this server with a timeout in milliseconds.
@@ -118,6 +127,7 @@ async fn serve(
     connection: usize,
     behaviour: Behaviour,
     seen: Arc<Mutex<Vec<Request>>>,
+    flooded: Arc<AtomicUsize>,
 ) -> Option<()> {
     loop {
         let request = read(&mut stream, connection).await?;
@@ -145,6 +155,7 @@ async fn serve(
                     let part = more.min(1 << 16);
                     stream.write_all(&vec![b' '; part]).await.ok()?;
                     more -= part;
+                    flooded.fetch_add(part, Ordering::SeqCst);
                 }
             }
             Reply::Hang => std::future::pending().await,

@@ -4,8 +4,10 @@
 //! is read, and each time that its name is resolved: every address of the name must be allowed, and only addresses that
 //! were checked are connected to.
 
+use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
+use futures::future::BoxFuture;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use url::{Host, Url};
 
@@ -53,8 +55,12 @@ const METADATA_NAMES: [&str; 5] =
 const METADATA_V4: [Ipv4Addr; 3] =
     [Ipv4Addr::new(100, 100, 100, 200), Ipv4Addr::new(192, 0, 0, 192), Ipv4Addr::new(168, 63, 129, 16)];
 
-/// Amazon's metadata service.
-const METADATA_V6: Ipv6Addr = Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254);
+/// Metadata services by IPv6: Amazon, Google, Oracle.
+const METADATA_V6: [Ipv6Addr; 3] = [
+    Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254),
+    Ipv6Addr::new(0xfd20, 0xce, 0, 0, 0, 0, 0, 0x254),
+    Ipv6Addr::new(0xfd00, 0xc1, 0, 0, 0, 0, 0xa9fe, 0xa9fe),
+];
 
 /// Reads a base address and checks all that can be said without resolving it. Decimal, octal and hexadecimal forms of
 /// an IPv4 address are read as what they are.
@@ -132,41 +138,63 @@ fn refused_v6(ip: Ipv6Addr, allow_loopback: bool) -> Option<&'static str> {
         Some("link-local")
     } else if ip.is_multicast() {
         Some("many hosts (multicast)")
-    } else if ip == METADATA_V6 {
+    } else if METADATA_V6.contains(&ip) {
         Some(METADATA)
     } else {
-        carried_v4(ip).and_then(|ip| refused_v4(ip, allow_loopback))
+        carried_v4(ip).into_iter().flatten().find_map(|ip| refused_v4(ip, allow_loopback))
     }
 }
 
-/// The IPv4 address that an IPv6 address carries: mapped and compatible (RFC 4291), NAT64 (RFC 6052), 6to4 (RFC 3056).
-fn carried_v4(ip: Ipv6Addr) -> Option<Ipv4Addr> {
-    let [a, b, c, d, e, f, g, h] = ip.segments();
-    let joined = |high: u16, low: u16| {
-        let ([a, b], [c, d]) = (high.to_be_bytes(), low.to_be_bytes());
-        Some(Ipv4Addr::new(a, b, c, d))
-    };
-    match [a, b, c, d, e, f] {
-        [0, 0, 0, 0, 0, 0 | 0xffff] | [0x64, 0xff9b, 0, 0, 0, 0] | [0x64, 0xff9b, 1, 0, 0, 0] => joined(g, h),
-        [0x2002, high, low, _, _, _] => joined(high, low),
-        _ => None,
+/// The IPv4 addresses that an IPv6 address may carry: mapped and compatible (RFC 4291), translated (RFC 2765), NAT64 (RFC 6052,
+/// RFC 8215), 6to4 (RFC 3056), ISATAP (RFC 5214), and the client of Teredo (RFC 4380).
+fn carried_v4(ip: Ipv6Addr) -> [Option<Ipv4Addr>; 3] {
+    let bytes = ip.octets();
+    let at = |places: [usize; 4]| Some(Ipv4Addr::from(places.map(|place| bytes[place])));
+    let last = at([12, 13, 14, 15]);
+    match ip.segments() {
+        [0, 0, 0, 0, 0, 0 | 0xffff, ..] | [0, 0, 0, 0, 0xffff, 0, ..] | [0x64, 0xff9b, 0, 0, 0, 0, ..] => {
+            [last, None, None]
+        }
+        // The local prefix may be of 48, 56, 64 or 96 bits; the ninth byte belongs to none of them.
+        [0x64, 0xff9b, 1, ..] => [
+            last,
+            at([6, 7, 9, 10]),
+            if bytes[6] == 0 && bytes[7] == 0 { at([9, 10, 11, 12]) } else { at([7, 9, 10, 11]) },
+        ],
+        [0x2002, ..] => [at([2, 3, 4, 5]), None, None],
+        [0x2001, 0, ..] => [last.map(|ip| Ipv4Addr::from(!u32::from(ip))), None, None],
+        [_, _, _, _, 0 | 0x200, 0x5efe, ..] => [last, None, None],
+        _ => [None; 3],
     }
 }
+
+/// Asks the system for the addresses of a name.
+type Lookup = fn(String) -> BoxFuture<'static, io::Result<Vec<SocketAddr>>>;
 
 /// Resolves names for one client and refuses a name if any of its addresses is refused. The client connects to the
 /// returned addresses and to no others, so a name cannot change between check and use.
 #[derive(Clone, Copy, Debug)]
 pub struct CheckedResolver {
-    /// Whether loopback is allowed.
-    pub allow_loopback: bool,
+    allow_loopback: bool,
+    lookup: Lookup,
+}
+
+impl CheckedResolver {
+    /// A resolver that asks the system; `allow_loopback` as in [`parse`].
+    #[must_use]
+    pub fn new(allow_loopback: bool) -> Self {
+        let lookup: Lookup =
+            |host| Box::pin(async move { Ok(tokio::net::lookup_host((host, 0)).await?.collect()) });
+        Self { allow_loopback, lookup }
+    }
 }
 
 impl Resolve for CheckedResolver {
     fn resolve(&self, name: Name) -> Resolving {
-        let allow_loopback = self.allow_loopback;
+        let Self { allow_loopback, lookup } = *self;
         Box::pin(async move {
             let host = name.as_str().to_owned();
-            let found: Vec<SocketAddr> = tokio::net::lookup_host((host.as_str(), 0)).await?.collect();
+            let found = lookup(host.clone()).await?;
             let addrs: Addrs = Box::new(checked(&host, found, allow_loopback)?.into_iter());
             Ok(addrs)
         })
@@ -186,6 +214,10 @@ fn checked(
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
     use super::*;
 
     #[test]
@@ -202,6 +234,9 @@ mod tests {
             ("http://203.0.113.9", "http://203.0.113.9/"),
             ("http://metadata.monitoring:9090", "http://metadata.monitoring:9090/"),
             ("http://[64:ff9b::10.0.0.7]", "http://[64:ff9b::a00:7]/"),
+            ("http://[fd12::5efe:10.0.0.7]", "http://[fd12::5efe:a00:7]/"),
+            // A host after a backslash is a path.
+            (r"http://prometheus\@169.254.169.254", "http://prometheus/@169.254.169.254"),
         ] {
             assert_eq!(parse(text, false).map(String::from).as_deref(), Ok(url), "{text}");
         }
@@ -257,13 +292,23 @@ mod tests {
             "[::169.254.169.254]",
             "[64:ff9b::169.254.169.254]",
             "[64:ff9b:1::169.254.169.254]",
+            "[64:ff9b:1:a9fe:a9:fe00::]",
+            "[64:ff9b:1:a9:fe:a9fe::]",
+            "[64:ff9b:1:0:a9:fea9:fe00:0]",
+            "[::ffff:0:169.254.169.254]",
             "[2002:a9fe:a9fe::1]",
+            "[2001:0:4136:e378:8000:63bf:5601:5601]",
+            "[fd12::5efe:169.254.169.254]",
+            "[fd12::200:5efe:a9fe:a9fe]",
             "[fe80::1]",
             "[febf::1]",
             "[::]",
             "[::ffff:0.0.0.0]",
             "[ff02::1]",
             "[fd00:ec2::254]",
+            "[fd20:ce::254]",
+            "[fd00:c1::a9fe:a9fe]",
+            "169。254。169。254",
             "metadata",
             "METADATA",
             "metadata.",
@@ -275,6 +320,38 @@ mod tests {
                 let refused = parse(&url, true);
                 assert!(matches!(refused, Err(AddressError::Host { .. })), "{url}: {refused:?}");
             }
+        }
+    }
+
+    #[test]
+    fn refuses_addresses_in_disguise() {
+        for url in [
+            "http:169.254.169.254",
+            "http:///169.254.169.254/",
+            r"http:\\169.254.169.254",
+            r"http://169.254.169.254\@prometheus",
+            "http://169.254.\n169.254",
+            "\t http://169.254.169.254",
+            "HTTP://169.254.169.254:80",
+        ] {
+            assert!(matches!(parse(url, true), Err(AddressError::Host { .. })), "{url}");
+        }
+        for (url, error) in [
+            ("http://prometheus@169.254.169.254", AddressError::UserInfo),
+            ("http://prometheus:9090@169.254.169.254", AddressError::UserInfo),
+            ("http://prometheus%40@169.254.169.254", AddressError::UserInfo),
+            ("http://prometheus#@169.254.169.254", AddressError::Extra),
+            ("http://prometheus?@169.254.169.254", AddressError::Extra),
+            ("http://[fe80::1%25eth0]:9090", AddressError::Invalid),
+            ("http://[::ffff:169.254.169.254%25lo]", AddressError::Invalid),
+            ("http://256.256.256.256", AddressError::Invalid),
+            ("http://0x1.0x1.0x1.0x1.0x1", AddressError::Invalid),
+            ("http://prometheus:80:80", AddressError::Invalid),
+            ("http://prome%00theus", AddressError::Invalid),
+            ("jar:http://prometheus!/", AddressError::Scheme),
+            ("unix:///var/run/docker.sock", AddressError::Scheme),
+        ] {
+            assert_eq!(parse(url, true), Err(error), "{url}");
         }
     }
 
@@ -305,5 +382,39 @@ mod tests {
             let mixed = [good.clone(), vec![addr(bad)]].concat();
             assert!(checked("prometheus", mixed, false).is_err(), "{bad}");
         }
+    }
+
+    /// A name that stands for a metric server when it is looked at first, and for a metadata service from then on.
+    fn rebound(_: String) -> BoxFuture<'static, io::Result<Vec<SocketAddr>>> {
+        static ASKED: AtomicUsize = AtomicUsize::new(0);
+        let ip = if ASKED.fetch_add(1, Ordering::SeqCst) == 0 { "127.0.0.1" } else { "169.254.169.254" };
+        Box::pin(async move { Ok(vec![SocketAddr::new(ip.parse().unwrap(), 0)]) })
+    }
+
+    #[tokio::test]
+    async fn a_name_that_changes_its_address_is_checked_each_time() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let serving = tokio::spawn(async move {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let _ = stream.read(&mut [0; 4096]).await;
+            stream
+                .write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+                .await
+                .unwrap();
+        });
+        let resolver = CheckedResolver { allow_loopback: true, lookup: rebound };
+        let http = reqwest::Client::builder()
+            .tls_backend_preconfigured(super::super::tls::config(false, None).unwrap())
+            .dns_resolver(resolver)
+            .no_proxy()
+            .build()
+            .unwrap();
+        let url = format!("http://prometheus.example:{port}/");
+        // One look serves the check and the connection: were there two, the second would be refused here.
+        assert_eq!(http.get(&url).send().await.unwrap().status(), 200);
+        serving.await.unwrap();
+        let error = format!("{:?}", http.get(&url).send().await.unwrap_err());
+        assert!(error.contains("link-local"), "{error}");
     }
 }

@@ -112,7 +112,7 @@ impl PrometheusClient {
                 endpoint.scheme() == "https",
                 config.ca_bundle.as_deref(),
             )?)
-            .dns_resolver(CheckedResolver { allow_loopback: config.allow_loopback })
+            .dns_resolver(CheckedResolver::new(config.allow_loopback))
             .redirect(redirect::Policy::none())
             .retry(retry::never())
             .no_proxy()

@@ -10,8 +10,9 @@
 pub mod address;
 pub mod answer;
 pub mod client;
+mod places;
 pub mod secret;
-mod series;
+pub mod series;
 pub mod sources;
 pub mod tls;
 

@@ -1,7 +1,8 @@
 //! The metric sources that exist now, and who may ask them.
 //!
-//! Equal questions under way share one answer, and each server is asked a bounded number of questions at once: a
-//! thousand Rollouts with the same gate do not become a flood.
+//! Equal questions of a namespace under way share one answer, and each server is asked a bounded number of questions at
+//! once: a thousand Rollouts with the same gate do not become a flood. What one namespace asks never waits behind all that
+//! another one does: see [`Places`].
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -9,13 +10,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use futures::FutureExt;
 use futures::future::{BoxFuture, Shared, WeakShared};
-use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout_at};
 
 use crate::api::Span;
 use crate::engine::{Answer, Ask};
 
 use super::client::{PrometheusClient, SourceConfig, SourceError};
+use super::places::Places;
 
 /// A metric server that can be asked.
 pub trait MetricServer: Send + Sync + fmt::Debug {
@@ -65,10 +66,16 @@ impl fmt::Debug for Connect {
 
 /// Questions that one server is asked at the same time.
 const AT_ONCE_MAX: usize = 16;
+/// Those of them that one namespace may have.
+const SHARE_MAX: usize = 12;
 /// Questions to one server that are asked or wait to be.
 const UNDER_WAY_MAX: usize = 4_096;
+/// Questions that a namespace may have under way even then.
+const ALWAYS: usize = 64;
 
 type Flight = Shared<BoxFuture<'static, Answer>>;
+/// Questions under way, by namespace. Nobody joins a flight of another namespace: it may be far back in that one's line.
+type Flights = BTreeMap<String, BTreeMap<Ask, WeakShared<BoxFuture<'static, Answer>>>>;
 
 /// A registry of metric servers by the name of their MetricSource.
 #[derive(Debug)]
@@ -94,9 +101,8 @@ struct Source {
 #[derive(Debug)]
 struct Server {
     client: Arc<dyn MetricServer>,
-    places: Semaphore,
-    /// Questions under way.
-    flights: Mutex<BTreeMap<Ask, WeakShared<BoxFuture<'static, Answer>>>>,
+    places: Places,
+    flights: Mutex<Flights>,
 }
 
 impl Sources {
@@ -147,7 +153,7 @@ impl Sources {
             ));
         }
         match &known.server {
-            Ok(server) => match server.flight(ask) {
+            Ok(server) => match server.flight(namespace, ask) {
                 Some(flight) => flight.await,
                 None => Answer::Failed("too many questions wait for this metric server".to_owned()),
             },
@@ -158,39 +164,53 @@ impl Sources {
 
 impl Server {
     fn new(client: Arc<dyn MetricServer>) -> Self {
-        Server { client, places: Semaphore::new(AT_ONCE_MAX), flights: Mutex::default() }
+        Server { client, places: Places::new(AT_ONCE_MAX, SHARE_MAX), flights: Mutex::default() }
     }
 
-    /// The same question under way, or a new one; `None` if too many are under way.
-    fn flight(self: &Arc<Self>, ask: &Ask) -> Option<Flight> {
+    /// The same question of the namespace under way, or a new one; `None` if too many are under way.
+    fn flight(self: &Arc<Self>, namespace: &str, ask: &Ask) -> Option<Flight> {
         let mut flights = locked(&self.flights);
-        if let Some(joined) = flights.get(ask).and_then(WeakShared::upgrade) {
+        if let Some(joined) = flights.get(namespace).and_then(|its| its.get(ask)?.upgrade()) {
             return Some(joined);
         }
-        if flights.len() >= UNDER_WAY_MAX {
+        if !has_room(&flights, namespace) {
             // Those that nobody waits for any more have left their names behind.
-            flights.retain(|_, flight| flight.upgrade().is_some());
+            flights.values_mut().for_each(|its| its.retain(|_, flight| flight.upgrade().is_some()));
+            flights.retain(|_, its| !its.is_empty());
         }
-        if flights.len() >= UNDER_WAY_MAX {
+        if !has_room(&flights, namespace) {
             return None;
         }
-        let flight = Arc::clone(self).fly(ask.clone()).boxed().shared();
-        flights.insert(ask.clone(), flight.downgrade()?);
+        let flight = Arc::clone(self).fly(namespace.to_owned(), ask.clone()).boxed().shared();
+        flights.entry(namespace.to_owned()).or_default().insert(ask.clone(), flight.downgrade()?);
         Some(flight)
     }
 
-    async fn fly(self: Arc<Self>, ask: Ask) -> Answer {
+    async fn fly(self: Arc<Self>, namespace: String, ask: Ask) -> Answer {
         let deadline = Instant::now() + self.client.timeout().as_std();
-        let answer = match timeout_at(deadline, self.places.acquire()).await {
-            Ok(Ok(_place)) => self.client.ask(&ask, deadline).await,
+        let answer = match timeout_at(deadline, self.places.take(&namespace)).await {
+            Ok(Some(_place)) => self.client.ask(&ask, deadline).await,
             _ => Answer::Failed(
                 "the metric server is so busy with earlier questions that this one was not asked".to_owned(),
             ),
         };
         // Before the answer is out: nobody joins it later, when it belongs to an earlier time.
-        locked(&self.flights).remove(&ask);
+        let mut flights = locked(&self.flights);
+        if let Some(its) = flights.get_mut(&namespace) {
+            its.remove(&ask);
+            if its.is_empty() {
+                flights.remove(&namespace);
+            }
+        }
+        drop(flights);
         answer
     }
+}
+
+/// Whether one more question of a namespace may be under way. No other namespace can fill its first places.
+fn has_room(flights: &Flights, namespace: &str) -> bool {
+    flights.get(namespace).map_or(0, BTreeMap::len) < ALWAYS
+        || flights.values().map(BTreeMap::len).sum::<usize>() < UNDER_WAY_MAX
 }
 
 /// The lock is never held over an await, and what it guards is whole between two statements: a panic elsewhere leaves
@@ -216,8 +236,8 @@ mod tests {
         };
         let server = Arc::new(Server::new(Arc::new(PrometheusClient::new(config).unwrap())));
         let up = Ask::Number("up".to_owned());
-        let first = server.flight(&up).unwrap();
+        let first = server.flight("shop", &up).unwrap();
         assert!(matches!(first.clone().await, Answer::Failed(_)));
-        assert!(first.peek().is_some() && server.flight(&up).unwrap().peek().is_none());
+        assert!(first.peek().is_some() && server.flight("shop", &up).unwrap().peek().is_none());
     }
 }

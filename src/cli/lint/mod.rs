@@ -4,7 +4,7 @@ mod ask;
 mod form;
 mod gather;
 mod sarif;
-mod yaml;
+pub mod yaml;
 
 use std::path::PathBuf;
 

@@ -85,6 +85,7 @@ async fn actions_come_oldest_first_and_sources_as_the_namespace_may_use_them() {
         ("c", "2026-11-22T15:00:01Z", 1),
         ("a", "2026-11-22T15:00:02Z", 1),
         ("void", "2026-11-22T15:00:00Z", 7),
+        ("of-an-earlier-rollout", "2020-11-22T15:00:00Z", 1),
     ] {
         let action = json!({
             "metadata": {"name": name, "namespace": "shop", "uid": name, "resourceVersion": "1", "creationTimestamp": at},

@@ -1,3 +1,4 @@
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use serde_json::json;
 
 use super::*;
@@ -112,6 +113,87 @@ async fn a_lost_answer_is_no_failure_of_the_write() {
     assert_eq!(script.lines().last().unwrap(), "GET /apis/apps/v1/namespaces/shop/deployments/shop-api");
     assert_eq!(reconcile(&stage.context, &key()).await, Ended::Settled(None));
     assert!(script.lines().is_empty(), "nothing is done twice");
+}
+
+fn condition(at: Timestamp) -> Condition {
+    Condition {
+        type_: "Ready".to_owned(),
+        status: "True".to_owned(),
+        reason: "Test".to_owned(),
+        message: String::new(),
+        observed_generation: None,
+        last_transition_time: Time(at),
+    }
+}
+
+/// What the API server holds once it has stored the word on so many answers.
+fn stored_answers(version: &str, answers: i64) -> serde_json::Value {
+    // Times of conditions are kept to the second.
+    let condition = condition(Timestamp::from_second(1_700_000_000).unwrap());
+    rollout(version, json!({"epoch": answers, "conditions": [condition]}))
+}
+
+/// Stores how many answers it was given, whenever there are some, and when.
+fn store_answers(world: &World, now: Timestamp) -> Plan {
+    let mut plan = count_answers(world, now);
+    if !world.answers.is_empty() {
+        plan.status.conditions = vec![condition(Timestamp::from_millisecond(1_700_000_000_123).unwrap())];
+    }
+    plan.persist = !world.answers.is_empty();
+    plan
+}
+
+#[tokio::test]
+async fn a_status_that_is_stored_in_spite_of_an_error_is_not_decided_again() {
+    let stage = Stage::with(store_answers);
+    answer(&stage);
+    answer(&stage);
+    // Delivered twice: stored, and refused.
+    stage.script.refuse(409, "Conflict");
+    stage.script.say(200, stored_answers("11", 2));
+    assert_eq!(reconcile(&stage.context, &key()).await, Ended::Settled(None));
+    assert_eq!(stage.script.lines().len(), 2, "one write and one look");
+    assert!(lock(&stage.context.desks.of(&key())).inbox.is_empty());
+}
+
+#[tokio::test]
+async fn a_status_that_a_server_in_trouble_stored_is_not_decided_again() {
+    let stage = Stage::with(store_answers);
+    answer(&stage);
+    answer(&stage);
+    stage.script.refuse(504, "Timeout");
+    assert_eq!(reconcile(&stage.context, &key()).await, Ended::Failed);
+    // A third answer comes before the next try, which finds out.
+    let mut third = lock(&stage.context.desks.of(&key())).inbox[0].clone();
+    third.at = Timestamp::from_second(9).unwrap();
+    lock(&stage.context.desks.of(&key())).inbox.push(third);
+    stage.script.refuse(409, "Conflict");
+    stage.script.say(200, stored_answers("11", 2));
+    assert_eq!(reconcile(&stage.context, &key()).await, Ended::Failed);
+    stage.script.say(200, stored_answers("12", 3));
+    assert_eq!(reconcile(&stage.context, &key()).await, Ended::Settled(None));
+    let sent = stage.script.asked();
+    assert_eq!(sent.last().unwrap().body[2]["value"]["epoch"], 3, "two answers and the third: {sent:?}");
+}
+
+#[tokio::test]
+async fn answers_of_a_status_that_turns_up_later_are_not_judged_twice() {
+    let stage = Stage::with(store_answers);
+    answer(&stage);
+    stage.script.refuse(409, "Conflict");
+    // Nobody can say what became of it.
+    stage.script.refuse(503, "ServiceUnavailable");
+    assert_eq!(reconcile(&stage.context, &key()).await, Ended::Failed);
+    assert_eq!(lock(&stage.context.desks.of(&key())).inbox.len(), 1);
+    // A watch brings it, and another answer has come meanwhile.
+    put(&stage.context.stores.rollouts, stored_answers("11", 1));
+    let late = Answered {
+        at: Timestamp::from_second(9).unwrap(),
+        ..lock(&stage.context.desks.of(&key())).inbox[0].clone()
+    };
+    lock(&stage.context.desks.of(&key())).inbox.push(late.clone());
+    let seen = observe(&stage.context, &key(), EPOCH).unwrap();
+    assert_eq!(seen.world.answers, [late]);
 }
 
 #[tokio::test]

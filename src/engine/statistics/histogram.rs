@@ -27,14 +27,16 @@ pub struct Bucket {
 }
 
 /// The buckets of a classic histogram: `cumulative` holds `le` and the count up to it, in any order. Empty if a count falls from
-/// one bound to the next or the last bound is not +Inf: such an answer is not whole.
+/// one bound to the next, a bound comes twice, or the last bound is not +Inf: such an answer is not whole.
 #[must_use]
 pub fn from_cumulative(cumulative: &[(f64, f64)]) -> Vec<Bucket> {
     let mut sorted: Vec<(f64, f64)> = cumulative.to_vec();
     sorted.sort_by(|a, b| a.0.total_cmp(&b.0));
     let is_whole = sorted.last().is_some_and(|(le, _)| *le == f64::INFINITY)
         && sorted.iter().all(|(_, count)| count.is_finite() && *count >= 0.0)
-        && sorted.windows(2).all(|pair| pair[0].1 <= pair[1].1);
+        && sorted.first().is_some_and(|(le, _)| *le > f64::NEG_INFINITY)
+        // A bound that comes twice has two counts of which nobody knows the right one.
+        && sorted.windows(2).all(|pair| pair[0].0 < pair[1].0 && pair[0].1 <= pair[1].1);
     if !is_whole {
         return Vec::new();
     }
@@ -57,7 +59,7 @@ pub fn total(buckets: &[Bucket]) -> f64 {
 #[must_use]
 pub fn above(buckets: &[Bucket], bound: f64, side: Side) -> f64 {
     let is_above = |bucket: &&Bucket| match side {
-        Side::Surely => bucket.lower >= bound,
+        Side::Surely => bucket.lower >= bound && bucket.upper > bound,
         Side::Possibly => bucket.upper > bound,
     };
     buckets.iter().filter(is_above).map(|bucket| bucket.count).sum()

@@ -20,12 +20,12 @@ use crate::world::{Apart, Gate, Given, Scene, Shop};
 
 const RATE: u32 = 50;
 /// A second ServiceAccount with the rights of the chart's own: the audit log tells the pair apart by it.
-const SECOND: &str = "palier-second";
+pub const SECOND: &str = "palier-second";
 /// The standby tries every half second; a busy machine needs a little for the rest.
 const HANDOVER: Duration = Duration::from_secs(3);
 
-/// The chart for one namespace, and a pair under two ServiceAccounts of the same Role. The first leads.
-async fn pair(scene: &Scene) -> Result<[Controller; 2]> {
+/// A second ServiceAccount with the chart's Role.
+pub async fn second_account(scene: &Scene) -> Result<()> {
     let (lab, namespace) = (scene.lab(), &scene.namespace);
     let role = "palier-controller";
     for object in [
@@ -39,6 +39,13 @@ async fn pair(scene: &Scene) -> Result<[Controller; 2]> {
     ] {
         lab.apply(&object.to_string()).await?;
     }
+    Ok(())
+}
+
+/// The chart for one namespace, and a pair under two ServiceAccounts of the same Role. The first leads.
+async fn pair(scene: &Scene) -> Result<[Controller; 2]> {
+    let (lab, namespace) = (scene.lab(), &scene.namespace);
+    second_account(scene).await?;
     let start = async |letter: &str, account: &str| {
         let launch = launch_as(lab, namespace, account).await?;
         Controller::start(lab, &format!("{namespace}-{letter}"), launch).await

@@ -4,6 +4,10 @@ mod answers;
 mod config;
 mod counting;
 mod degraded;
+mod fire;
+mod fire_cluster;
+mod fire_secrets;
+mod fire_watches;
 mod forms;
 mod gitops;
 mod hooks;
@@ -43,6 +47,7 @@ pub fn with_the_shared_pair() -> Vec<Scenario> {
         scenario!(Shared, counting::counting6_a_preset_counts_at_the_gateway),
         scenario!(Shared, counting::counting4_what_an_outage_hid_is_counted_later),
         scenario!(Shared, degraded::degraded_given_up_by_one_of_two),
+        scenario!(Shared, fire_secrets::fire7_secrets_are_never_shown),
         scenario!(Shared, releases::row01_good_image_reaches_everyone),
         scenario!(Shared, refusals::row12_bad_manifests_are_refused),
         scenario!(Shared, sizes::row07_scaled_at_each_phase),
@@ -92,6 +97,21 @@ pub fn with_controllers_of_their_own() -> Vec<Scenario> {
         scenario!(Own(1), parts_back::parts3_killed_at_each_write_of_the_way_back),
         scenario!(Own(1), counting::counting5_prometheus_is_restarted),
         scenario!(Own(0), rights::row11_each_rule_is_needed),
+        scenario!(Own(0), fire::fire1_too_late),
+        scenario!(Own(0), fire::fire1_replies_are_lost),
+        scenario!(Own(0), fire::fire1_requests_are_dropped),
+        scenario!(Own(0), fire::fire1_delivered_twice),
+        scenario!(Own(0), fire::fire1_conflicts),
+        scenario!(Own(0), fire::fire1_too_many_requests),
+        scenario!(Own(0), fire::fire1_server_errors),
+        scenario!(Own(0), fire::fire1_unavailable),
+        scenario!(Own(0), fire_watches::fire2_watches_are_cut_in_their_frames),
+        scenario!(Own(0), fire_watches::fire2_watches_crawl),
+        scenario!(Own(0), fire_watches::fire2_watches_fall_silent),
+        scenario!(Own(0), fire_watches::fire3_late_intent_of_a_former_leader),
+        scenario!(Own(0), fire_watches::fire3_late_weight_of_a_former_leader),
+        scenario!(Own(0), fire_cluster::fire4_right_taken_and_given_back),
+        scenario!(Own(0), fire_cluster::fire4_token_expires),
         scenario!(Own(0), rights_asked::row11_each_right_of_hooks_and_switches),
         scenario!(Own(1), gitops::row10_applied_by_the_server),
         scenario!(Own(1), gitops::row10_applied_by_the_client),
@@ -111,5 +131,13 @@ pub fn alone() -> Vec<Scenario> {
         scenario!(Own(0), config::row15_killed_at_each_write_of_the_way_back),
         scenario!(Own(0), rights_asked::row11_each_right_on_config_maps),
         scenario!(Own(0), rights_asked::row11_each_right_on_secrets_and_of_the_cluster),
+    ]
+}
+
+/// Scenarios that shake the control plane itself: they are played last, each alone.
+pub fn shaking_the_control_plane() -> Vec<Scenario> {
+    vec![
+        scenario!(Own(0), fire_cluster::fire5_etcd_stands_still_and_the_api_server_dies),
+        scenario!(Own(0), fire_cluster::fire6_an_api_server_of_the_past),
     ]
 }

@@ -48,7 +48,8 @@ impl Trail {
         Ok(Self::from_entries(&scene.requests_of_palier()?))
     }
 
-    fn from_entries(entries: &Entries) -> Self {
+    /// What these requests did.
+    pub fn from_entries(entries: &Entries) -> Self {
         let mut canaries: BTreeMap<&str, String> = BTreeMap::new();
         let mut steps = Vec::new();
         for entry in entries.0.iter().filter(|entry| entry.may_be_done()) {

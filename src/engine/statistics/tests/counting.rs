@@ -161,6 +161,9 @@ fn a_bound_inside_a_bucket_has_two_sides() {
     assert_eq!(histogram::total(&buckets), 1000.0);
     assert!(histogram::from_cumulative(&[(0.1, 5.0), (f64::INFINITY, 4.0)]).is_empty());
     assert!(histogram::from_cumulative(&[(0.1, 5.0)]).is_empty());
+    assert!(histogram::from_cumulative(&[(0.1, 1.0), (0.1, 2.0), (f64::INFINITY, 3.0)]).is_empty());
+    assert!(histogram::from_cumulative(&[(f64::NEG_INFINITY, 1.0), (f64::INFINITY, 3.0)]).is_empty());
+    assert!(histogram::from_cumulative(&[(f64::NAN, 1.0), (f64::INFINITY, 3.0), (f64::NAN, 9.0)]).is_empty());
 }
 
 #[test]
