@@ -35,6 +35,8 @@ mod properties_hooks;
 mod properties_parts;
 #[path = "../planner/record.rs"]
 mod record;
+#[path = "../model/search.rs"]
+mod search;
 #[path = "../planner/seeds.rs"]
 mod seeds;
 #[path = "../planner/shapes.rs"]
@@ -44,6 +46,8 @@ mod switches;
 mod table;
 #[path = "../planner/traffic.rs"]
 mod traffic;
+#[path = "../model/world.rs"]
+mod world;
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -53,17 +57,22 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::{env, fs, process, thread};
 
 use palier::engine::flaw::{Flaw, put_back};
-use shapes::{Broken, SHAPES, Shape};
-use table::FLAWS;
+use search::explore;
+use shapes::{Broken, SHAPES, Shape, heard, named};
+use table::{FLAWS, SMALL_WORLD};
 
 /// Seeds of the likely shape that are played before the bug counts as missed.
 const LIKELY_SEEDS: u64 = 600;
 /// Seeds of each other shape.
 const OTHER_SEEDS: u64 = 60;
 
+/// States of the small world with two leaders that are looked at for a bug of theirs.
+const STATES: usize = 20_000;
+
 /// How a bug was seen.
 struct Seen {
-    shape: Shape,
+    /// The shape of the script, or the small world.
+    shape: &'static str,
     seed: u64,
     /// Scripts that were played until then.
     played: u64,
@@ -79,11 +88,16 @@ fn hunt(flaw: Flaw, likely: &str) -> Option<Seen> {
     };
     let all = seeds(first, LIKELY_SEEDS).chain(seeds(others, OTHER_SEEDS));
     put_back(Some(flaw));
+    if likely == SMALL_WORLD {
+        let broken = heard(|| drop(explore(STATES, 1))).err();
+        put_back(None);
+        return broken.map(|broken| Seen { shape: SMALL_WORLD, seed: 0, played: 1, broken });
+    }
     let mut played = 0;
     let seen = all.into_iter().find_map(|(shape, seed)| {
         played += 1;
         let broken = shape.play(seed).err()?;
-        Some(Seen { shape, seed, played, broken })
+        Some(Seen { shape: shape.name, seed, played, broken })
     });
     put_back(None);
     seen
@@ -123,7 +137,8 @@ fn on_all_threads(count: usize, work: impl Fn(usize) + Sync) {
 fn check_without(seen: &BTreeMap<Flaw, Option<Seen>>) -> Vec<String> {
     let mut last: BTreeMap<&str, (Shape, u64)> = BTreeMap::new();
     for seen in seen.values().flatten() {
-        let known = last.entry(seen.shape.name).or_insert((seen.shape, 0));
+        let Some(shape) = named(seen.shape) else { continue };
+        let known = last.entry(shape.name).or_insert((shape, 0));
         known.1 = known.1.max(seen.seed);
     }
     let all: Vec<(Shape, u64)> =
@@ -145,9 +160,8 @@ fn as_table(seen: &BTreeMap<Flaw, Option<Seen>>) -> String {
     for (flaw, from, _) in FLAWS {
         let row = match seen.get(&flaw) {
             Some(Some(it)) => {
-                let words: String = it.broken.message.chars().take(100).collect();
-                let words = words.replace('|', "/").replace('`', "'");
-                format!("`{}` | {} ({}) | {words}", name_of(&it.broken), it.played, it.shape.name)
+                let words = it.broken.in_short(100).replace('|', "/").replace('`', "'");
+                format!("`{}` | {} ({}) | {words}", name_of(&it.broken), it.played, it.shape)
             }
             Some(None) => "**nobody** | | ".to_owned(),
             None => continue,
@@ -169,9 +183,14 @@ fn main() {
         let (flaw, _, likely) = hunted[index];
         let found = hunt(flaw, likely);
         match &found {
-            Some(it) => {
-                println!("{flaw:?}: {} scripts, {} {}: {}", it.played, it.shape.name, it.seed, it.broken)
-            }
+            Some(it) => println!(
+                "{flaw:?}: {} scripts, {} {}: {}: {}",
+                it.played,
+                it.shape,
+                it.seed,
+                name_of(&it.broken),
+                it.broken.in_short(200)
+            ),
             None => println!("{flaw:?}: MISSED"),
         }
         seen.lock().unwrap().insert(flaw, found);

@@ -2,6 +2,9 @@
 
 use palier::engine::flaw::Flaw;
 
+/// Not a shape of scripts: every order of events in the world of `tests/model`.
+pub const SMALL_WORLD: &str = "small world";
+
 /// Issues are those of the peers' trackers; class, P and scenario are of the test plan.
 pub const FLAWS: [(Flaw, &str, &str); 50] = [
     (Flaw::ShortBake, "argo #1360, PR #4602; class 12", "one"),
@@ -36,8 +39,8 @@ pub const FLAWS: [(Flaw, &str, &str); 50] = [
     (Flaw::RejectedStartsAgain, "argo #2929, flagger #989; class 13, scenario 26", "one"),
     (Flaw::PauseIgnored, "argo #3354, flagger #1248; P28, scenario 16", "one"),
     (Flaw::AnyRunsActions, "argo #2929; P27", "one"),
-    (Flaw::NoStandBy, "argo #2117, #3355; class 8, scenario 1", "one"),
-    (Flaw::NoClaim, "argo #2117, flagger #1613; class 8, P13", "one"),
+    (Flaw::NoStandBy, "argo #2117, #3355; class 8, scenario 1", SMALL_WORLD),
+    (Flaw::NoClaim, "argo #2117, flagger #1613; class 8, P13", SMALL_WORLD),
     (Flaw::DeadlineNeverTicks, "flagger #1450, argo #1466; class 14", "one"),
     (Flaw::FailureOnlyCountsInTheBake, "flagger #1801; class 15, scenario 23", "one"),
     (Flaw::ServiceGoesUndrained, "argo #1718, #2864; class 6, scenario 22", "one"),

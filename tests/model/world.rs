@@ -405,6 +405,7 @@ impl State {
     /// The state after a step; `None` where the step changes nothing or may not be taken any more.
     pub fn after(&self, step: Step) -> Option<State> {
         let mut next = self.clone();
+        next.monitors.is_late = matches!(step, Step::Arrive(_)) || matches!(step, Step::Turn(_, 1..));
         let has = |who: usize| who < self.controllers.len();
         let is_on = match step {
             Step::Go => next.go(),
@@ -442,7 +443,11 @@ impl State {
                 spend(&mut next.budget.losses)
             }
             Step::Jump(seconds) => {
-                next.cluster.now = self.cluster.now + SignedDuration::from_secs(seconds);
+                let by = SignedDuration::from_secs(seconds);
+                next.cluster.now = self.cluster.now + by;
+                for asked in next.controllers.iter_mut().flat_map(|it| &mut it.asked) {
+                    asked.at += by;
+                }
                 next.monitors.jump(next.cluster.now);
                 spend(&mut next.budget.jumps)
             }
@@ -451,6 +456,7 @@ impl State {
                 spend(&mut next.budget.edits)
             }
         };
+        next.monitors.is_late = false;
         if !is_on {
             return None;
         }

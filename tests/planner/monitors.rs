@@ -48,6 +48,8 @@ pub struct Monitors {
     pub promoted: Vec<i64>,
     /// The clock jumped: times prove nothing any more.
     pub has_jumped: bool,
+    /// What is written now was decided from an old view, or a while ago: pods may have been lost since.
+    pub is_late: bool,
     pub raises: u32,
     run: i64,
     memory: BTreeMap<String, Memory>,
@@ -164,7 +166,9 @@ impl Monitors {
                 run.intent != RunIntent::RollBack && run.ended_at.is_none(),
                 "raised on the way back: {context}"
             );
-            check_need(cluster, workload, weight, &context);
+            if !self.is_late {
+                check_need(cluster, workload, weight, &context);
+            }
             if weight > before.highest {
                 // P28.
                 assert!(!run.paused, "raised under a pause: {context}");

@@ -22,7 +22,12 @@ struct Said {
 #[derive(Clone, Debug, Default)]
 pub struct Runs {
     run: i64,
-    /// What every Deployment held when the last run was rolled back, and how often people had asked for a retry by then.
+    /// What every Deployment held when the run began.
+    released: BTreeMap<String, String>,
+    /// Whether the end of the run was looked at.
+    is_over: bool,
+    /// What every Deployment held when the run was rolled back, if that is what was released, and how often people had asked for
+    /// a retry by then. Gone as soon as one of them holds something else.
     rejected: Option<(BTreeMap<String, String>, usize)>,
     /// Answers of the run that is on, by component and gate, that were taken in or are about to be.
     said: BTreeMap<(String, String), Vec<Said>>,
@@ -63,18 +68,15 @@ impl Runs {
                     .is_some_and(|(held, retried)| *held == images(cluster) && *retried == retries(cluster));
                 assert!(!is_again, "run {} tries again what was rolled back, and nobody asked", run.number);
             }
-            self.rejected = None;
+            (self.rejected, self.is_over, self.released) = (None, false, images(cluster));
         }
-        match &self.rejected {
-            None if run.ended_at.is_some() && run.outcome == Some(Outcome::RolledBack) => {
-                self.rejected = Some((images(cluster), retries(cluster)));
-            }
-            Some((held, _)) if *held != images(cluster) => {
-                // Somebody has changed his mind, for a moment at least: what comes next is a new wish.
-                self.rejected = Some((BTreeMap::new(), 0));
-            }
-            _ => {}
+        let held = images(cluster);
+        if run.ended_at.is_some() && !self.is_over {
+            self.is_over = true;
+            let is_rejected = run.outcome == Some(Outcome::RolledBack) && held == self.released;
+            self.rejected = is_rejected.then(|| (held.clone(), retries(cluster)));
         }
+        self.rejected = self.rejected.take().filter(|(rejected, _)| *rejected == held);
     }
 
     /// Looks at a decision: `world` is what it was made from.

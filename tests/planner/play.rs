@@ -204,7 +204,7 @@ pub fn check_end(cluster: &Cluster, mixed: &BTreeSet<&str>) {
         }
         let is_rejected =
             cluster.status.components.iter().any(|c| c.workload == workload && c.rejected.is_some());
-        let is_whole = !mixed.contains(workload);
+        let is_whole = !mixed.contains(workload) && !cluster.deleting;
         if is_whole
             && cluster.policy_active
             && !is_rejected

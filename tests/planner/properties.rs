@@ -298,8 +298,8 @@ impl<F: FnMut(&Measurement, Timestamp) -> Reply> Play<F> {
             }
             Event::Resume(c) => cluster.pause_by_hand(WORKLOADS[*c], false),
             Event::Jump(seconds) => {
-                cluster.now += SignedDuration::from_secs(*seconds);
-                self.monitors.jump(cluster.now);
+                self.drive.jump(SignedDuration::from_secs(*seconds));
+                self.monitors.jump(self.drive.cluster.now);
             }
             Event::Wait(seconds) => {
                 let stop = self.run(*seconds);

@@ -227,6 +227,8 @@ fn play(script: &Script) {
         play.check_abort();
     }
     *is_healed.borrow_mut() = true;
+    // A run that is about to begin may be paused before it does.
+    wait(&mut play, 60);
     let number = play.drive.cluster.status.run.as_ref().map_or(0, |run| run.number);
     play.drive.cluster.act(action(ActionKind::Resume, number));
     wait(&mut play, 3_000);

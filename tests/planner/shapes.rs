@@ -42,8 +42,16 @@ pub struct Broken {
     /// The file and line that saw it.
     pub file: String,
     pub line: u32,
-    /// The first line of what it says.
+    /// What it says, up to 4000 characters.
     pub message: String,
+}
+
+impl Broken {
+    /// In one line, for lists.
+    #[must_use]
+    pub fn in_short(&self, max: usize) -> String {
+        self.message.split_whitespace().collect::<Vec<_>>().join(" ").chars().take(max).collect()
+    }
 }
 
 impl fmt::Display for Broken {
@@ -64,7 +72,7 @@ pub struct Kept {
 }
 
 /// Steps by which a failing script is made smaller, at most.
-const SHRINKS_MAX: usize = 400;
+const SHRINKS_MAX: usize = 200;
 
 thread_local! {
     static BROKEN: RefCell<Option<Broken>> = const { RefCell::new(None) };
@@ -90,11 +98,12 @@ fn shrink<S: Script>(seed: u64) -> (Value, Broken) {
         }
         let script = tree.current();
         is_smaller = match heard(|| script.play()) {
-            Err(other) => {
+            // Another promise is another story.
+            Err(other) if (&other.file, other.line) == (&broken.file, broken.line) => {
                 (best, broken) = (script, other);
                 tree.simplify()
             }
-            Ok(()) => tree.complicate(),
+            _ => tree.complicate(),
         };
     }
     (serde_json::to_value(&best).expect("a script has a JSON form"), broken)
@@ -152,7 +161,12 @@ impl Shape {
     /// The smallest script found that fails like the one of a failing seed.
     pub fn shrink(&self, seed: u64) -> Kept {
         let (script, broken) = (self.shrink)(seed);
-        Kept { shape: self.name.to_owned(), seed, found: broken.to_string(), script }
+        Kept {
+            shape: self.name.to_owned(),
+            seed,
+            found: format!("{}:{}: {}", broken.file, broken.line, broken.in_short(300)),
+            script,
+        }
     }
 }
 
@@ -191,7 +205,7 @@ fn listen() {
                 *broken = Broken {
                     file: place.map(|at| at.file().to_owned()).unwrap_or_default(),
                     line: place.map_or(0, panic::Location::line),
-                    message: text.lines().take(4).collect::<Vec<_>>().join(" ").chars().take(300).collect(),
+                    message: text.chars().take(4_000).collect(),
                 };
                 true
             });

@@ -103,7 +103,13 @@ fn play(seed: u64, twice: bool) -> Result<(), Broken> {
 /// Says how to see a failure again, makes its script smaller and keeps it.
 fn keep(seed: u64, broken: &Broken) {
     let shape = shape_of(seed);
-    println!("seed {seed} ({}) breaks a promise: {broken}", shape.name);
+    println!(
+        "seed {seed} ({}) breaks a promise: {}:{}: {}",
+        shape.name,
+        broken.file,
+        broken.line,
+        broken.in_short(300)
+    );
     println!("  again: cargo test --profile search --no-default-features --test seeds -- {seed}");
     let kept = shape.shrink(seed);
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/seeds/{}-{seed}.json", shape.name));
@@ -174,6 +180,14 @@ fn main() {
         println!("seed {seed}: {}", shape_of(seed).script(seed));
         if let Err(broken) = play(seed, true) {
             println!("{broken}");
+            process::exit(1);
+        }
+        return println!("it holds");
+    }
+    if let Some(path) = env::args().skip(1).find(|argument| argument.ends_with(".json")) {
+        let kept: shapes::Kept = serde_json::from_str(&fs::read_to_string(&path).unwrap()).unwrap();
+        if let Err(why) = kept.play() {
+            println!("{why}");
             process::exit(1);
         }
         return println!("it holds");
