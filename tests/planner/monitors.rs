@@ -91,7 +91,7 @@ impl Monitors {
     /// Looks at one committed state.
     pub fn look(&mut self, cluster: &Cluster) {
         self.parts.look(cluster);
-        self.runs.look(cluster);
+        self.runs.look(cluster, self.is_late);
         self.serving.look(cluster, self.has_jumped);
         check_record(cluster);
         let run = cluster.status.run.as_ref().map_or(0, |run| run.number);
