@@ -8,7 +8,7 @@ pub const SMALL_WORLD: &str = "small world";
 /// Issues are those of the peers' trackers; class, P and scenario are of the test plan.
 pub const FLAWS: [(Flaw, &str, &str); 50] = [
     (Flaw::ShortBake, "argo #1360, PR #4602; class 12", "one"),
-    (Flaw::FormerRunsPhasesCount, "argo #721, #2769, flagger #30; class 17, scenario 15", "one"),
+    (Flaw::FormerRunsPhasesCount, "argo #721, #2769, flagger #30; class 17, scenario 15", "config"),
     (Flaw::FormerPhasesProofCounts, "argo #721, flagger #30; P5, scenario 15", "one"),
     (Flaw::NanPasses, "argo evaluate.go, flagger #1637; P6, scenarios 9 and 11", "one"),
     (Flaw::NothingPasses, "argo #1466, flagger #1035; class 14, scenario 13", "one"),

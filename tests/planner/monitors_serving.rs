@@ -141,9 +141,22 @@ fn look_at_writes(cluster: &Cluster, writes: &[Write], is_reliable: bool) {
                 let is_served = !cluster.ready_behind(&cluster.services[&service.name]).is_empty();
                 assert!(share == 0 || !is_served, "a Service goes that has {share} % of {workload}");
             }
+            Write::ResumeDeployment { deployment, .. } => look_at_resume(cluster, &deployment.name),
             _ => {}
         }
     }
+}
+
+/// P24: what we let roll is a version that has pods already, never one that nobody has proven.
+fn look_at_resume(cluster: &Cluster, workload: &str) {
+    let Some(deployment) = cluster.deployments.get(workload).filter(|deployment| deployment.replicas > 0)
+    else {
+        return;
+    };
+    let is_known = cluster.sets.values().any(|set| {
+        set.app == workload && set.image == deployment.image && set.replicas > 0 && set.gone_at.is_none()
+    });
+    assert!(is_known, "{workload} is resumed with {}, which nobody has proven", deployment.image);
 }
 
 /// P10: traffic goes first, pods go last. P11: stable stays whole until the canary is the Deployment's own.

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use jiff::{SignedDuration, Timestamp};
 use palier::api::names::POD_TEMPLATE_HASH;
-use palier::api::{ActionKind, RunIntent, Span, Stage};
+use palier::api::{ActionKind, RunIntent, RunStatus, Span, Stage};
 use palier::engine::world::World;
 use palier::engine::{Answer, Measurement, Plan, decide};
 use palier::sim::{Cluster, Drive, Reply, Stop};
@@ -155,6 +155,15 @@ impl<F: FnMut(&Measurement, Timestamp) -> Reply> Play<F> {
         let never = |_: &Measurement, _: Timestamp| Reply::Late(Span::seconds(86_400), Answer::Empty);
         let mut other = Drive::new(cluster.clone(), never);
         other.epoch = self.drive.epoch;
+        if !cluster.spec.gates.is_empty() {
+            // Questions go out, and are never answered.
+            other.cluster.now += SignedDuration::from_secs(31);
+            for _ in 0..3 {
+                other.turn(&mut |_, _| true);
+            }
+        }
+        let is_on = |run: &&RunStatus| run.ended_at.is_none() && run.intent == RunIntent::Release;
+        let Some(run) = other.cluster.status.run.clone().filter(|run| is_on(&run)) else { return };
         other.cluster.act(action(ActionKind::Abort, run.number));
         // Those that depend on others go back before them, one turn after the other.
         for _ in 0..6 + 2 * cluster.spec.components.len() {

@@ -98,7 +98,9 @@ fn accepted(route: &Value, settings: &Gateway) -> Word {
     let names_canary =
         backends_of(route).iter().flatten().any(|it| text(it, "/name").ends_with(CANARY_SUFFIX));
     match settings.refuses.as_ref().filter(|_| names_canary) {
-        Some(words) => Word { kind: "Accepted", is: false, reason: "UnsupportedValue", message: words.clone() },
+        Some(words) => {
+            Word { kind: "Accepted", is: false, reason: "UnsupportedValue", message: words.clone() }
+        }
         None => Word { kind: "Accepted", is: true, reason: "Accepted", message: String::new() },
     }
 }
@@ -129,10 +131,12 @@ fn answer(
     let at = hand.at();
     let former = list(route, "/status/parents");
     let parent = |parent: &Value| {
-        let mut reference = json!({"group": GROUP, "kind": "Gateway", "namespace": key.namespace, "name": name(parent)});
+        let mut reference =
+            json!({"group": GROUP, "kind": "Gateway", "namespace": key.namespace, "name": name(parent)});
         let given = parent.as_object().into_iter().flatten();
         given.for_each(|(field, value)| reference[field] = value.clone());
-        let before = former.iter().find(|it| it["parentRef"] == reference && it["controllerName"] == CONTROLLER);
+        let before =
+            former.iter().find(|it| it["parentRef"] == reference && it["controllerName"] == CONTROLLER);
         let conditions = words.iter().map(|word| condition(before, word, generation, at));
         json!({"parentRef": reference, "controllerName": CONTROLLER, "conditions": conditions.collect::<Vec<_>>()})
     };

@@ -61,12 +61,7 @@ impl Hand<'_> {
     }
 
     /// Deletes the object of this uid, in the background; a pod is given time to end. One that is gone is deleted already.
-    pub(super) fn delete(
-        &mut self,
-        key: &Key,
-        uid: &str,
-        grace_seconds: Option<i64>,
-    ) -> Result<(), Refusal> {
+    pub(super) fn delete(&mut self, key: &Key, uid: &str, grace_seconds: Option<i64>) -> Result<(), Refusal> {
         let precondition = Precondition { uid: Some(uid.to_owned()), version: None };
         match self.store.delete(&self.caller, key, &precondition, None, grace_seconds) {
             Err(refusal) if refusal.code != 404 => Err(refusal),

@@ -21,7 +21,8 @@ impl Nature {
         evicts: bool,
     ) -> Result<(), Refusal> {
         self.settings.lost_nodes.insert(node.to_owned());
-        let mut hand = Hand { store, caller: Caller::new("system:serviceaccount:kube-system:node-controller", at) };
+        let mut hand =
+            Hand { store, caller: Caller::new("system:serviceaccount:kube-system:node-controller", at) };
         for (key, pod) in pods::on_node(&hand, node) {
             self.wake_at((Native::Pods, key.clone()), at);
             if evicts {

@@ -144,7 +144,8 @@ impl Nature {
     }
 
     fn follow_clock(&mut self, at: Timestamp) {
-        if let Some(back) = self.last.map(|last| at.duration_since(last)).filter(SignedDuration::is_negative) {
+        if let Some(back) = self.last.map(|last| at.duration_since(last)).filter(SignedDuration::is_negative)
+        {
             self.queue.shift(back);
             self.lives.shift(back);
             self.routes.shift(back);

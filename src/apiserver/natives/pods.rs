@@ -103,7 +103,8 @@ fn later(at: Timestamp, span: Span) -> Timestamp {
 fn end(hand: &mut Hand<'_>, key: &Key, pod: &Value, lives: &mut Lives, settings: &Settings) -> Outcome {
     let at = hand.at();
     let runs = !text(pod, "/spec/nodeName").is_empty() && !is_over(pod);
-    let life = lives.lives.entry(uid(pod).to_owned()).or_insert(Life { next: Next::Nothing, at, gone_at: None });
+    let life =
+        lives.lives.entry(uid(pod).to_owned()).or_insert(Life { next: Next::Nothing, at, gone_at: None });
     let is_lost = settings.lost_nodes.contains(text(pod, "/spec/nodeName"));
     let most = Span::seconds(number(pod, "/metadata/deletionGracePeriodSeconds").unwrap_or(0));
     let takes = settings.pod_end.min(most);
@@ -120,8 +121,12 @@ fn end(hand: &mut Hand<'_>, key: &Key, pod: &Value, lives: &mut Lives, settings:
 
 /// Gives a pod to the node with the fewest pods.
 fn schedule(hand: &mut Hand<'_>, key: &Key, pod: &Value, lives: &mut Lives, settings: &Settings) -> Outcome {
-    let mut crowd: BTreeMap<&str, usize> =
-        settings.nodes.iter().filter(|it| !settings.lost_nodes.contains(*it)).map(|it| (it.as_str(), 0)).collect();
+    let mut crowd: BTreeMap<&str, usize> = settings
+        .nodes
+        .iter()
+        .filter(|it| !settings.lost_nodes.contains(*it))
+        .map(|it| (it.as_str(), 0))
+        .collect();
     let all: Vec<Arc<Value>> = hand.store.list(Kind::Pod, None).map(|(_, pod)| pod.clone()).collect();
     for other in all.iter().filter(|other| !is_over(other)) {
         if let Some(count) = crowd.get_mut(text(other, "/spec/nodeName")) {
@@ -129,7 +134,8 @@ fn schedule(hand: &mut Hand<'_>, key: &Key, pod: &Value, lives: &mut Lives, sett
         }
     }
     let emptiest = crowd.iter().min_by_key(|(node, count)| (**count, **node));
-    let Some(node) = emptiest.filter(|(_, count)| **count < settings.pods_per_node).map(|(node, _)| *node) else {
+    let Some(node) = emptiest.filter(|(_, count)| **count < settings.pods_per_node).map(|(node, _)| *node)
+    else {
         lives.waiting.insert(key.clone());
         let message = format!("0/{} nodes are available: {} Too many pods.", crowd.len(), crowd.len());
         return write(hand, key, |status, at| {
@@ -248,7 +254,8 @@ fn set(status: &mut Value, at: Timestamp, [kind, is, reason, message]: [&str; 4]
     let before = condition(status, kind).filter(|before| before["status"] == is);
     let since = before.map_or_else(|| json!(written(at)), |before| before["lastTransitionTime"].clone());
     let mut new = json!({"type": kind, "status": is, "lastTransitionTime": since});
-    for (field, text) in [("reason", reason), ("message", message)].into_iter().filter(|it| !it.1.is_empty()) {
+    for (field, text) in [("reason", reason), ("message", message)].into_iter().filter(|it| !it.1.is_empty())
+    {
         new[field] = json!(text);
     }
     let mut conditions = status["conditions"].as_array().cloned().unwrap_or_default();

@@ -8,13 +8,13 @@ use std::sync::Arc;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Map, Value, json};
 
+use super::deployments::{disown, own};
 use super::dice::Dice;
 use super::fields::{
-    condition, controller, is_active, is_deleting, is_over, is_ready, name, number, selects, text, time,
-    uid, written,
+    condition, controller, is_active, is_deleting, is_over, is_ready, name, number, selects, text, time, uid,
+    written,
 };
 use super::hand::{Hand, Outcome, reference};
-use super::deployments::{disown, own};
 use crate::apiserver::{Key, Kind, Part, Refusal};
 
 /// The most pods that are created or deleted at a time.
@@ -176,8 +176,7 @@ fn store(
     };
     let template = set.pointer("/spec/template/metadata/labels").and_then(Value::as_object);
     let is_full = |pod: &&Arc<Value>| template.is_none_or(|labels| super::fields::has_labels(pod, labels));
-    let available =
-        ready.iter().filter(|pod| seconds.is_zero() || available_at(pod) <= at).count();
+    let available = ready.iter().filter(|pod| seconds.is_zero() || available_at(pod) <= at).count();
     let mut status = json!({"replicas": active.len(), "terminatingReplicas": ending});
     let counts = [
         ("fullyLabeledReplicas", json!(active.iter().filter(is_full).count())),

@@ -121,7 +121,8 @@ impl Play {
     /// The ready pods behind a Service, by their images.
     fn behind(&self, service: &str) -> Vec<String> {
         let slices = self.all(Kind::EndpointSlice);
-        let slice = slices.iter().find(|it| it["metadata"]["labels"]["kubernetes.io/service-name"] == service);
+        let slice =
+            slices.iter().find(|it| it["metadata"]["labels"]["kubernetes.io/service-name"] == service);
         let endpoints = slice.unwrap()["endpoints"].as_array().unwrap().clone();
         let ready = endpoints.iter().filter(|it| it["conditions"]["ready"] == true);
         let of = |it: &Value| image(&self.get(Kind::Pod, text(it, "/targetRef/name"))).to_owned();
@@ -172,7 +173,9 @@ fn revision(set: &Value) -> i64 {
 }
 
 fn owner(object: &Value) -> String {
-    controller(object).map(|owner| format!("{} {}", text(owner, "/kind"), text(owner, "/name"))).unwrap_or_default()
+    controller(object)
+        .map(|owner| format!("{} {}", text(owner, "/kind"), text(owner, "/name")))
+        .unwrap_or_default()
 }
 
 #[test]

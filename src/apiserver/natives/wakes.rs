@@ -53,9 +53,8 @@ pub(super) fn of(change: &Revision, store: &Store, family: &Family, lives: &Live
         }
         Kind::EndpointSlice => {
             let names = states.iter().map(|state| text(state, SERVICE_NAME)).filter(|name| !name.is_empty());
-            works.extend(
-                names.map(|name| (Native::Endpoints, Key::new(Kind::Service, &key.namespace, name))),
-            );
+            works
+                .extend(names.map(|name| (Native::Endpoints, Key::new(Kind::Service, &key.namespace, name))));
         }
         // A backend is there, or is gone.
         Kind::Service if change.verb != Verb::Update => {

@@ -14,8 +14,8 @@ use super::fields::{is_deleting, is_over, number, uid};
 use super::hand::{Hand, Outcome, reference};
 use crate::api::names::{DESIRED_REPLICAS, MAX_REPLICAS, POD_TEMPLATE_HASH};
 use crate::apiserver::{Key, Kind, Part, Refusal};
-pub(super) use sets::{disown, own};
 use sets::{Deployment, REVISION, Set, Sets, claim, hash_of, is_same_template, name_of, note_sizes};
+pub(super) use sets::{disown, own};
 
 /// Former numbers of a ReplicaSet in the history of its Deployment.
 const HISTORY: &str = "deployment.kubernetes.io/revision-history";

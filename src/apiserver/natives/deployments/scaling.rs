@@ -7,11 +7,7 @@ use crate::apiserver::Refusal;
 
 /// Scales. One active ReplicaSet gets all; if the newest has all, the others get nothing; several share in proportion.
 /// <https://kubernetes.io/docs/concepts/workloads/controllers/deployment/#proportional-scaling>
-pub(super) fn scale(
-    hand: &mut Hand<'_>,
-    deployment: &Deployment,
-    sets: &mut Sets,
-) -> Result<(), Refusal> {
+pub(super) fn scale(hand: &mut Hand<'_>, deployment: &Deployment, sets: &mut Sets) -> Result<(), Refusal> {
     if sets.all().filter(|set| set.is_active()).count() <= 1 {
         return match only_one(sets) {
             Some(set) => set.scale(hand, deployment, deployment.replicas(), false).map(drop),

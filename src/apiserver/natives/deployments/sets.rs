@@ -4,9 +4,7 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value, json};
 
-use super::super::fields::{
-    controller, is_deleting, list, name, number, selects, text, time, uid,
-};
+use super::super::fields::{controller, is_deleting, list, name, number, selects, text, time, uid};
 use super::super::hand::{Hand, reference};
 use crate::api::names::{DESIRED_REPLICAS, MAX_REPLICAS, POD_TEMPLATE_HASH};
 use crate::apiserver::{Key, Kind, Part, Refusal};
@@ -150,11 +148,7 @@ impl Set {
         sets.sort_by_key(|set| -set.replicas());
     }
 
-    pub(super) fn edit(
-        &mut self,
-        hand: &mut Hand<'_>,
-        edit: impl FnOnce(&mut Value),
-    ) -> Result<(), Refusal> {
+    pub(super) fn edit(&mut self, hand: &mut Hand<'_>, edit: impl FnOnce(&mut Value)) -> Result<(), Refusal> {
         self.object = hand.edit(&self.key, Part::Main, edit)?;
         Ok(())
     }
@@ -205,8 +199,7 @@ impl Sets {
     pub(super) fn of(deployment: &Deployment, mut sets: Vec<Set>) -> Self {
         Set::sort(&mut sets);
         let template = &deployment.object["spec"]["template"];
-        let newest =
-            sets.iter().position(|set| is_same_template(&set.object["spec"]["template"], template));
+        let newest = sets.iter().position(|set| is_same_template(&set.object["spec"]["template"], template));
         let newest = newest.map(|index| sets.remove(index));
         Self { newest, old: sets }
     }
@@ -268,9 +261,8 @@ pub(super) fn hash_of(template: &Value, collisions: Option<i64>) -> String {
     // FNV-1a with 32 bits, in letters that form no words; the API server's own hash is of another text.
     let mut text = plain(template).to_string();
     text.extend(collisions.map(|count| count.to_string()));
-    let hash = text.bytes().fold(0x811c_9dc5_u32, |hash, byte| {
-        (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193)
-    });
+    let hash =
+        text.bytes().fold(0x811c_9dc5_u32, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193));
     const LETTERS: &[u8; 27] = b"bcdfghjklmnpqrstvwxz2456789";
     hash.to_string().bytes().map(|digit| char::from(LETTERS[usize::from(digit) % 27])).collect()
 }

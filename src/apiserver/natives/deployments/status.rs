@@ -76,7 +76,10 @@ fn calculated(deployment: &Deployment, sets: &Sets, at: Timestamp) -> Value {
         ("unavailableReplicas", (sum(Set::replicas) - available).max(0)),
     ];
     status.extend(
-        counts.into_iter().filter(|(_, count)| *count != 0).map(|(name, count)| (name.to_owned(), json!(count))),
+        counts
+            .into_iter()
+            .filter(|(_, count)| *count != 0)
+            .map(|(name, count)| (name.to_owned(), json!(count))),
     );
     let terminating = sum(|set| number(&set.object, "/status/terminatingReplicas").unwrap_or(0));
     status.insert("terminatingReplicas".to_owned(), json!(terminating));
@@ -168,7 +171,8 @@ fn progress(deployment: &Deployment, sets: &Sets, status: &mut Value, at: Timest
             condition["lastTransitionTime"] = since;
         }
     } else {
-        let condition = condition(status, "Progressing").filter(|it| it["reason"] != "NewReplicaSetAvailable");
+        let condition =
+            condition(status, "Progressing").filter(|it| it["reason"] != "NewReplicaSetAvailable");
         let since = condition.and_then(|it| time(it, "/lastUpdateTime"));
         if since.is_some_and(|since| at.duration_since(since) > SignedDuration::from_secs(deadline)) {
             let message = format!("{who} has timed out progressing.");

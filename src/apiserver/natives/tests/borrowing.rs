@@ -62,6 +62,9 @@ fn a_release_goes_through() {
     assert_eq!(pods, after, "no pod restarts");
     let deployment = play.get(Kind::Deployment, "api");
     assert_eq!(number(&deployment, "/status/updatedReplicas"), Some(4));
-    assert_eq!(number(&deployment, "/status/observedGeneration"), number(&deployment, "/metadata/generation"));
+    assert_eq!(
+        number(&deployment, "/status/observedGeneration"),
+        number(&deployment, "/metadata/generation")
+    );
     assert_eq!(condition(&deployment["status"], "Progressing").unwrap()["reason"], "NewReplicaSetAvailable");
 }
