@@ -20,7 +20,7 @@ pub const FLAWS: [(Flaw, &str, &str); 50] = [
     (Flaw::PodsBeforeTraffic, "argo PR #4612, #2050, kruise #230; class 2, scenario 27", "one"),
     (Flaw::NoLastBake, "argo #3586, #3681; class 2, scenario 21", "one"),
     (Flaw::RollbackWaitsForMetrics, "argo #4841, #4898; class 4, scenario 18", "one"),
-    (Flaw::NoWayBackWhilePromoting, "flagger #1588, #1898; class 10, scenario 24", "one"),
+    (Flaw::NoWayBackWhilePromoting, "flagger #1588, #1898; class 10, scenario 24", SMALL_WORLD),
     (Flaw::WeightsDoNotSum, "argo #3467, #3474; P1, scenario 20", "one"),
     (Flaw::SizeIsFixedAtTheRaise, "argo #4321, #1415; class 19, P32", "one"),
     (Flaw::StableShrinks, "argo #3372, #3020, flagger #1600; class 3, scenario 17", "one"),

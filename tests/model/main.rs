@@ -42,18 +42,18 @@ fn main() {
     }));
     let explored = explore(max, threads);
     println!(
-        "{} states, {} steps between them, every path to {} steps{}; {} aborts and {} ends were played from them; {} writes of a \
+        "{} states, {} steps between them, every combination of {} troubles at any place of a run{}; {} aborts and {} ends were played from them; {} writes of a \
          former leader came late. Every monitor held.",
         explored.states,
         explored.steps,
-        explored.depth,
+        explored.troubles,
         if explored.is_whole { " (all there are)" } else { "" },
         explored.aborts,
         explored.ends,
         explored.late_writes
     );
     let counters = serde_json::json!({
-        "states": explored.states, "steps": explored.steps, "depth": explored.depth, "aborts": explored.aborts,
+        "states": explored.states, "steps": explored.steps, "troubles": explored.troubles, "aborts": explored.aborts,
         "ends": explored.ends, "late_writes": explored.late_writes, "whole": explored.is_whole,
     });
     let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join("model.json");

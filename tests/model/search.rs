@@ -1,8 +1,9 @@
-//! Breadth first through the small world: every state once, every step from it.
+//! Breadth first through the small world by the number of troubles: first the run that nothing happens to, then every place of it
+//! at which one thing happens, then every place after that at which another one does, and so on. Every state once.
 
 use std::collections::HashSet;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
 use jiff::Timestamp;
@@ -14,8 +15,8 @@ use crate::world::{RARE, STEPS, State, Step};
 
 /// Of so many states one is played to its end.
 const ENDS_EVERY: u64 = 64;
-/// States whose followers are kept for each state that may still be looked at: most states have several new followers.
-const KEPT_PER_STATE: usize = 2;
+/// States from which so many others can be reached that it is no use to keep more than one of so many for the next round.
+const REACHED_FROM_ONE: usize = 10;
 
 /// What a search came to.
 #[derive(Debug, Default)]
@@ -24,8 +25,8 @@ pub struct Explored {
     pub states: usize,
     /// Steps that were taken.
     pub steps: usize,
-    /// Steps of the longest path of which every shorter one was looked at.
-    pub depth: usize,
+    /// So many troubles, at any place of a run, were looked at in every combination.
+    pub troubles: usize,
     /// States from which an abort was played.
     pub aborts: usize,
     /// States from which the run was played to its end.
@@ -41,6 +42,7 @@ pub struct Explored {
 struct Reached {
     state: State,
     path: Vec<Step>,
+    key: u64,
 }
 
 fn passes(_: &Measurement, now: Timestamp) -> Reply {
@@ -69,28 +71,45 @@ fn look_ahead(state: &State, key: u64, explored: &mut Explored) {
     }
 }
 
-/// Every step from one state; the new states.
-fn expand(from: &Reached, known: &Mutex<HashSet<u64>>, max: usize, explored: &mut Explored) -> Vec<Reached> {
-    let mut new = Vec::new();
-    for step in STEPS.into_iter().chain(RARE) {
-        PATH.with_borrow_mut(|path| {
-            path.clone_from(&from.path);
-            path.push(step);
-        });
-        let Some(state) = from.state.after(step) else { continue };
-        explored.steps += 1;
-        let key = state.key();
-        {
-            let mut known = known.lock().unwrap();
-            if known.len() >= max || !known.insert(key) {
-                continue;
-            }
+/// What is known of one step: the state after it, if it is new.
+fn take(from: &Reached, step: Step, known: &Known, explored: &mut Explored) -> Option<Reached> {
+    let path: Vec<Step> = from.path.iter().copied().chain([step]).collect();
+    PATH.with_borrow_mut(|present| present.clone_from(&path));
+    let state = from.state.after(step)?;
+    explored.steps += 1;
+    let key = state.key();
+    {
+        let mut keys = known.keys.lock().unwrap();
+        if keys.len() >= known.max || !keys.insert(key) {
+            return None;
         }
-        explored.late_writes += usize::from(state.late_writes > from.state.late_writes);
-        look_ahead(&state, key, explored);
-        new.push(Reached { state, path: from.path.iter().copied().chain([step]).collect() });
     }
-    new
+    explored.late_writes += usize::from(state.late_writes > from.state.late_writes);
+    look_ahead(&state, key, explored);
+    Some(Reached { state, path, key })
+}
+
+/// States that were seen, and how many may be.
+struct Known {
+    keys: Mutex<HashSet<u64>>,
+    max: usize,
+}
+
+impl Known {
+    fn count(&self) -> usize {
+        self.keys.lock().unwrap().len()
+    }
+}
+
+/// Goes on from one state until nothing new comes; gives every state to which a trouble leads on the way.
+fn follow(from: Reached, known: &Known, explored: &mut Explored, mut reached: impl FnMut(Reached)) {
+    let mut at = Some(from);
+    while let Some(present) = at {
+        for step in STEPS.into_iter().chain(RARE).filter(|step| *step != Step::Go) {
+            take(&present, step, known, explored).into_iter().for_each(&mut reached);
+        }
+        at = take(&present, Step::Go, known, explored);
+    }
 }
 
 thread_local! {
@@ -101,24 +120,28 @@ thread_local! {
 /// Looks at up to `max` states, on `threads` threads. A broken promise panics; the thread's [`PATH`] leads to it.
 pub fn explore(max: usize, threads: usize) -> Explored {
     let first = State::first();
-    let known = Mutex::new(HashSet::from([first.key()]));
-    let mut frontier = vec![Reached { state: first, path: Vec::new() }];
-    let mut all = Explored::default();
-    loop {
-        let before = known.lock().unwrap().len();
-        if frontier.is_empty() || before >= max {
-            break;
-        }
-        let room = (max - before) / KEPT_PER_STATE + 1;
-        let (next, cursor) = (Mutex::new(Vec::new()), AtomicUsize::new(0));
-        let parts = Mutex::new(Vec::new());
+    let key = first.key();
+    let known = Known { keys: Mutex::new(HashSet::from([key])), max };
+    let mut frontier = vec![Reached { state: first, path: Vec::new(), key }];
+    let (mut all, mut rounds, mut was_cut) = (Explored::default(), 0, false);
+    while !frontier.is_empty() && known.count() < max {
+        let room = (max - known.count()) / REACHED_FROM_ONE + 100;
+        // Those that are left out, where not all can be looked at, are of no special kind.
+        frontier.sort_unstable_by_key(|reached| reached.key);
+        let (todo, next) = (Mutex::new(std::mem::take(&mut frontier)), Mutex::new(Vec::new()));
+        let (parts, is_cut) = (Mutex::new(Vec::new()), AtomicBool::new(was_cut));
         let work = || {
             let mut explored = Explored::default();
-            while let Some(from) = frontier.get(cursor.fetch_add(1, Ordering::Relaxed)) {
-                let new = expand(from, &known, max, &mut explored);
-                let mut next = next.lock().unwrap();
-                let free = room.saturating_sub(next.len());
-                next.extend(new.into_iter().take(free));
+            loop {
+                let Some(from) = todo.lock().unwrap().pop() else { break };
+                follow(from, &known, &mut explored, |reached| {
+                    let mut next = next.lock().unwrap();
+                    if next.len() < room {
+                        next.push(reached);
+                    } else {
+                        is_cut.store(true, Ordering::Relaxed);
+                    }
+                });
             }
             parts.lock().unwrap().push(explored);
         };
@@ -134,11 +157,13 @@ pub fn explore(max: usize, threads: usize) -> Explored {
             all.late_writes += part.late_writes;
         }
         frontier = next.into_inner().unwrap();
-        if known.lock().unwrap().len() < max {
-            all.depth += 1;
+        // The first round only puts one trouble at every place; what follows from it is seen in the second.
+        if known.count() < max && !was_cut {
+            all.troubles = rounds;
         }
+        (rounds, was_cut) = (rounds + 1, is_cut.into_inner());
     }
-    all.states = known.into_inner().unwrap().len();
+    all.states = known.count();
     all.is_whole = frontier.is_empty() && all.states < max;
     all
 }

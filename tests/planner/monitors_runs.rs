@@ -155,9 +155,10 @@ impl Runs {
                 );
                 let Some(blind_since) = tail(Proof::Nothing).last() else { continue };
                 let last = said.last().map_or(blind_since.at, |it| it.at);
-                let patience = gate.on_no_data.deadline.as_signed()
-                    + gate.window.as_signed()
-                    + SignedDuration::from_mins(1);
+                // At first, until there is a window to look at, it is too early to say.
+                let is_first = said.iter().all(|it| it.proof == Proof::Nothing);
+                let early = if is_first { gate.window.as_signed() } else { SignedDuration::ZERO };
+                let patience = gate.on_no_data.deadline.as_signed() + early + SignedDuration::from_mins(1);
                 assert!(
                     has_jumped
                         || asks == OnFailure::Notify

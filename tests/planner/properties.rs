@@ -1,11 +1,13 @@
 //! Random scripts against the promises.
 
 use std::cell::RefCell;
+use std::collections::BTreeSet;
 use std::rc::Rc;
 
 use jiff::{SignedDuration, Timestamp};
 use palier::api::{ActionKind, RolloutSpec, RolloutState, Span};
 use palier::engine::{Answer, Measurement};
+use palier::sim::cluster::ROLLOUT_UID;
 use palier::sim::{Cluster, Drive, Reply, Stop};
 use proptest::prelude::*;
 use serde::{Deserialize, Serialize};
@@ -31,6 +33,8 @@ enum Event {
     Reapply(usize),
     Split(usize, i32),
     Gateway(bool),
+    /// A version that is being released breaks down, and stays broken.
+    Break(usize),
     /// The gateway refuses, or takes again, routes that name a canary.
     Refuse(bool),
     Policy(bool),
@@ -120,6 +124,7 @@ fn wild_event(components: usize) -> impl Strategy<Value = Event> {
         14 => event(components),
         1 => kind().prop_map(Event::ActLate),
         1 => prop::bool::weighted(0.3).prop_map(Event::Refuse),
+        1 => (0..components).prop_map(Event::Break),
     ]
 }
 
@@ -140,7 +145,7 @@ pub fn wild() -> impl Strategy<Value = Script> {
     let script = script_of(wild_said(), |components| wild_event(components).boxed());
     // Long outages: many bad answers in a row.
     let long =
-        (prop::option::weighted(0.15, (0..40usize, 10..60usize, wild_said())), prop::bool::weighted(0.1));
+        (prop::option::weighted(0.15, (0..40usize, 10..400usize, wild_said())), prop::bool::weighted(0.1));
     (script, long).prop_map(|(mut script, (outage, all_leave))| {
         if let Some((at, long, said)) = outage {
             let at = at.min(script.said.len());
@@ -275,6 +280,7 @@ impl<F: FnMut(&Measurement, Timestamp) -> Reply> Play<F> {
                     cluster.act(action(*kind, run - 1));
                 }
             }
+            Event::Break(c) => break_canary(cluster, WORKLOADS[*c]),
             Event::Refuse(refuses) => {
                 cluster.gateway_refuses = refuses.then(|| "no such backend".to_owned());
                 cluster.settle();
@@ -371,11 +377,25 @@ impl crate::shapes::Script for Script {
     }
 }
 
+/// The pods of a canary fail from now on; a version that serves alone is spared.
+fn break_canary(cluster: &mut Cluster, workload: &str) {
+    let deployment = &cluster.deployments[workload];
+    let is_stable = |set: &palier::sim::deployments::ReplicaSet| {
+        set.image == deployment.image && set.owner_uid.as_deref() != Some(ROLLOUT_UID) && set.replicas > 0
+    };
+    let image = deployment.image.clone();
+    if !cluster.sets.values().any(is_stable) {
+        cluster.broken_images.insert(image);
+        cluster.settle();
+    }
+}
+
 /// Faults end: everything comes to rest, and stays there.
 fn heal<F: FnMut(&Measurement, Timestamp) -> Reply>(play: &mut Play<F>, is_healed: &RefCell<bool>) {
     *is_healed.borrow_mut() = true;
     play.drive.cluster.gateway_accepts = true;
     play.drive.cluster.gateway_refuses = None;
+    play.drive.cluster.broken_images = BTreeSet::from([IMAGES[3].to_owned()]);
     play.drive.cluster.policy_active = true;
     for (index, workload) in WORKLOADS.iter().enumerate() {
         // A version that never serves and rolled without gates has no good end.

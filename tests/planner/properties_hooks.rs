@@ -1,6 +1,6 @@
 //! Hooks under random fates, words of people and crashes: one Job for each attempt, never two at once, and always an end.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use palier::api::{ActionKind, Hook, HookFailure, HookPoint, HookState, Outcome, RunIntent, Span};
 use palier::engine::world::JobState;
@@ -119,6 +119,20 @@ fn watch(cluster: &Cluster) {
                 || run.hooks.iter().any(|it| it.name == hook.name && it.job >= *job || it.attempt > 1)
         };
         assert!(of_hook.iter().all(|made| is_stored(&made.name)), "a Job without an attempt");
+    }
+    for hook in &cluster.spec.hooks {
+        let mut done = BTreeSet::new();
+        let mut attempts: BTreeMap<_, i32> = BTreeMap::new();
+        for made in cluster.made_from(&hook.name) {
+            let of = ["PALIER_RUN", "PALIER_POINT", "PALIER_COMPONENT", "PALIER_PHASE"]
+                .map(|it| &made.environment[it]);
+            *attempts.entry(of).or_default() += 1;
+            let is_done =
+                cluster.jobs.jobs.get(&made.name).is_some_and(|job| job.state == JobState::Complete);
+            assert!(!is_done || done.insert(of), "{} was done already: {of:?}", hook.name);
+            let is_limited = hook.on_failure == HookFailure::Continue;
+            assert!(!is_limited || attempts[&of] <= hook.retries + 1, "{} is tried for ever", hook.name);
+        }
     }
     let is_over = |name: &String| {
         let states = run.hooks.iter().filter(|it| it.name == *name).map(|it| it.state);

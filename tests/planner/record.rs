@@ -47,6 +47,7 @@ fn in_words(name: &str) -> &str {
         "Gateway" => "the gateway falls silent, or answers again",
         "Refuse" => "the gateway refuses a route, or takes it again",
         "Policy" => "the admission policy goes, or comes back",
+        "Break" => "the canary breaks down and stays broken",
         "LosePods" => "every pod of a version dies",
         "Replace" => "a node takes the pods of stable away",
         "Resume" => "somebody resumes the Deployment by hand",
