@@ -287,7 +287,7 @@ fn keep_pause(
 ) {
     let is_restart = deployment.template_hash != stable.template;
     let wants_pause = is_at_rest_mode(turn) && !is_restart;
-    if deployment.paused && deployment.is_intercepted && !wants_pause {
+    if deployment.paused && deployment.is_intercepted && !wants_pause && !flaw::is(Flaw::StaysPaused) {
         // Back from another template, no longer paused at rest, or a restart that waits to roll natively.
         let generation = deployment.generation;
         return turn.write(Write::ResumeDeployment { deployment: deployment.at.clone(), generation });

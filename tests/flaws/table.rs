@@ -6,7 +6,7 @@ use palier::engine::flaw::Flaw;
 pub const SMALL_WORLD: &str = "small world";
 
 /// Issues are those of the peers' trackers; class, P and scenario are of the test plan.
-pub const FLAWS: [(Flaw, &str, &str); 50] = [
+pub const FLAWS: [(Flaw, &str, &str); 48] = [
     (Flaw::ShortBake, "argo #1360, PR #4602; class 12", "one"),
     (Flaw::FormerRunsPhasesCount, "argo #721, #2769, flagger #30; class 17, scenario 15", "config"),
     (Flaw::FormerPhasesProofCounts, "argo #721, flagger #30; P5, scenario 15", "one"),
@@ -41,8 +41,6 @@ pub const FLAWS: [(Flaw, &str, &str); 50] = [
     (Flaw::AnyRunsActions, "argo #2929; P27", "one"),
     (Flaw::NoStandBy, "argo #2117, #3355; class 8, scenario 1", SMALL_WORLD),
     (Flaw::NoClaim, "argo #2117, flagger #1613; class 8, P13", SMALL_WORLD),
-    (Flaw::DeadlineNeverTicks, "flagger #1450, argo #1466; class 14", "one"),
-    (Flaw::FailureOnlyCountsInTheBake, "flagger #1801; class 15, scenario 23", "one"),
     (Flaw::ServiceGoesUndrained, "argo #1718, #2864; class 6, scenario 22", "one"),
     (Flaw::RouteNotAsFound, "gatewayapi plugin #217, flagger #1573; class 18, P12", "one"),
     (Flaw::PauseIsNoProgress, "argo #1268, #3711, #3534; class 16, scenario 33", "one"),

@@ -39,7 +39,7 @@ pub enum Step {
     Flip(usize),
     LosePods,
     Jump(i64),
-    /// Somebody edits the phases.
+    /// Somebody lowers the share of the second phase.
     Edit,
 }
 
@@ -93,6 +93,8 @@ struct Flight {
     seen: RolloutStatus,
     plan: Plan,
     at: usize,
+    /// The generation of the Rollout that was seen: a status is stored on that version of the object only.
+    generation: i64,
 }
 
 #[derive(Clone, Debug)]
@@ -262,7 +264,8 @@ impl State {
             }
         }
         let seen = self.controllers[who].working.clone();
-        Some((Flight { seen, plan, at: 0 }, known))
+        let generation = world.rollout.generation;
+        Some((Flight { seen, plan, at: 0, generation }, known))
     }
 
     /// One write of a plan. False when nothing is left of it.
@@ -273,7 +276,8 @@ impl State {
         if flight.plan.persist && flight.at == 0 {
             flight.at = 1;
             let mut after = self.cluster.clone();
-            if after.store_status(&flight.seen, flight.plan.status.clone()).is_err() {
+            let is_other = flight.generation != self.cluster.generation;
+            if is_other || after.store_status(&flight.seen, flight.plan.status.clone()).is_err() {
                 self.controllers[who].forget(&self.cluster);
                 return false;
             }
@@ -452,7 +456,7 @@ impl State {
                 spend(&mut next.budget.jumps)
             }
             Step::Edit => {
-                next.change(|cluster| cluster.edit_spec(|spec| spec.phases[1].traffic = 60));
+                next.change(|cluster| cluster.edit_spec(|spec| spec.phases[1].traffic = 40));
                 spend(&mut next.budget.edits)
             }
         };

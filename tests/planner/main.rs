@@ -15,6 +15,7 @@ mod examples_parts;
 mod examples_paths;
 mod fixtures;
 mod kept;
+#[allow(dead_code, reason = "the searches use the rest")]
 mod monitors;
 mod monitors_parts;
 mod monitors_runs;
@@ -26,8 +27,10 @@ mod properties_config;
 mod properties_degraded;
 mod properties_hooks;
 mod properties_parts;
+#[allow(dead_code, reason = "the searches use the rest")]
 mod record;
 mod seeds;
+#[allow(dead_code, reason = "the searches use the rest")]
 mod shapes;
 mod small_world;
 mod switches;
