@@ -8,13 +8,14 @@ include tests/lab/lab.mk
 include deploy/deploy.mk
 include tests/bench/bench.mk
 include tests/gates/gates.mk
+include tests/flaws/flaws.mk
 
 .PHONY: help
 help: ## What can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  %-16s %s\n", $$1, $$2}'
 
 .PHONY: test
-test: fmt-check lint core unit e2e ## Everything: format, lint, units, properties, end-to-end
+test: fmt-check lint core unit model seeds flaws e2e ## Everything: format, lint, units, properties, end-to-end
 
 .PHONY: fmt-check
 fmt-check:

@@ -218,7 +218,7 @@ impl<'d> Demo<'d> {
                 let away = (20..80).contains(&began.elapsed().as_secs());
                 self.rig.prometheus.set_mood(if away { Mood::Down } else { Mood::Well });
             }
-            let Some(now) = self.rig.server.read(|store| read(store)) else { continue };
+            let Some(now) = self.rig.server.read(read) else { continue };
             self.show(&now, live.as_mut())?;
             let status = now.status.unwrap_or_default();
             let ended = status.run.filter(|it| it.number == run && it.ended_at.is_some());

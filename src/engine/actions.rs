@@ -2,6 +2,7 @@
 
 use crate::api::{ActionKind, Outcome, RolloutActionSpec, RunIntent, Stage};
 
+use super::flaw::{self, Flaw};
 use super::judges::steps;
 use super::plan::Reason;
 use super::turn::{RECORD_MAX, Turn, goes_forward, takes_part};
@@ -12,10 +13,13 @@ pub(super) fn take(turn: &mut Turn<'_>) {
     let number = turn.run_number();
     // In a fixed order, whatever the order in which they were listed.
     let mut actions: Vec<_> = turn.world.actions.iter().collect();
-    actions.sort_by(|a, b| (a.created_at, &a.uid).cmp(&(b.created_at, &b.uid)));
+    if !flaw::is(Flaw::ListOrderMatters) {
+        actions.sort_by(|a, b| (a.created_at, &a.uid).cmp(&(b.created_at, &b.uid)));
+    }
     for seen in actions {
         let is_new = |run: &crate::api::RunStatus| !run.handled_actions.contains(&seen.uid);
-        if seen.action.run != number || !turn.run().is_some_and(is_new) {
+        let is_its = seen.action.run == number || flaw::is(Flaw::AnyRunsActions);
+        if !is_its || !turn.run().is_some_and(is_new) {
             continue;
         }
         let Some(run) = turn.status.run.as_mut() else { return };

@@ -6,6 +6,7 @@
 use crate::api::{ComponentStatus, Outcome, Revision, RunIntent, Span, Stage};
 
 use super::borrow::{self, Pin, RoutesState, SetState};
+use super::flaw::{self, Flaw};
 use super::plan::Reason;
 use super::plan::{Inquiry, Write};
 use super::revision::pod_hash_of;
@@ -70,7 +71,7 @@ pub(super) fn step(turn: &mut Turn<'_>, component: &mut ComponentStatus, part: &
     if is_released(turn, component, part) {
         return hand_back(turn, component, part, deployment);
     }
-    if is_overtaken(component, deployment) {
+    if is_overtaken(component, deployment) && !flaw::is(Flaw::NoWayBackWhilePromoting) {
         match restart::is_stable_whole(turn, component, part) {
             Some(true) => {}
             Some(false) => {
@@ -93,6 +94,7 @@ pub(super) fn step(turn: &mut Turn<'_>, component: &mut ComponentStatus, part: &
 pub(super) fn is_released(turn: &Turn<'_>, component: &ComponentStatus, part: &Part<'_>) -> bool {
     let uid = turn.world.rollout.at.uid.as_str();
     borrow::canary_set(component, part).is_some_and(|set| set.owner_uid.as_deref() != Some(uid))
+        && !flaw::is(Flaw::NameNotUid)
 }
 
 /// Whether the canary's ReplicaSet is one that the Deployment controller made: it carries no label of ours and is seen
@@ -182,6 +184,9 @@ fn clear_twins(
     deployment: &DeploymentSeen,
     canary: &ReplicaSetSeen,
 ) -> bool {
+    if flaw::is(Flaw::TwinStays) {
+        return true;
+    }
     let is_twin = |set: &&ReplicaSetSeen| {
         set.at.uid != canary.at.uid
             && set.owner_uid.as_ref() == Some(&deployment.at.uid)
@@ -258,7 +263,7 @@ fn hand_back(
     let is_clean = is_back && remove_canary_service(turn, component, part);
     let is_handed_back = !deployment.paused || rest::is_at_rest_mode(turn) || !deployment.is_intercepted;
     // A template that came after the adoption waits, paused, for the next run.
-    if !is_handed_back && !is_overtaken(component, deployment) {
+    if !is_handed_back && !is_overtaken(component, deployment) && !flaw::is(Flaw::StaysPaused) {
         turn.write(Write::ResumeDeployment {
             deployment: deployment.at.clone(),
             generation: deployment.generation,
@@ -306,7 +311,7 @@ pub(super) fn remove_canary_service(
     if service.owner_uid.as_deref() != Some(turn.world.rollout.at.uid.as_str()) {
         return true;
     }
-    if !is_drained(turn, component) {
+    if !is_drained(turn, component) && !flaw::is(Flaw::ServiceGoesUndrained) {
         return false;
     }
     if !service.deleting {

@@ -6,6 +6,7 @@ use crate::api::names::POD_TEMPLATE_HASH;
 use crate::api::{ComponentStatus, Revision, Span};
 
 use super::Weight;
+use super::flaw::{self, Flaw};
 use super::plan::{Inquiry, Write};
 use super::room;
 use super::route::Backends;
@@ -75,6 +76,9 @@ pub(super) fn ensure_set_ahead(
     };
     component.desired_replicas = deployment.replicas;
     let has_traffic = component.target_weight > 0;
+    let fixed = canary_set(component, part)
+        .filter(|_| component.stage != crate::api::Stage::Preparing && flaw::is(Flaw::SizeIsFixedAtTheRaise));
+    let (size, ahead) = fixed.map_or((size, ahead), |set| (set.replicas, set.replicas));
     let wanted = size;
     let size = room::allowed(turn, part, component.stage, wanted);
     let held = canary_set(component, part).map_or(0, |set| set.replicas);
@@ -180,7 +184,8 @@ pub(super) fn ensure_canary_service(
     match &part.seen.canary_service {
         Look::Found(service) => {
             let is_ours = service.owner_uid.as_deref() == Some(turn.world.rollout.at.uid.as_str());
-            let is_fit = service.selector.get(POD_TEMPLATE_HASH) == Some(&canary.pod_hash);
+            let is_fit = service.selector.get(POD_TEMPLATE_HASH) == Some(&canary.pod_hash)
+                && !flaw::is(Flaw::EndlessCreates);
             if is_ours && !is_fit && !service.deleting {
                 // It selects other pods than this canary's; a new one takes its place.
                 turn.write(Write::DeleteService { service: service.at.clone() });

@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::api::{ComponentStatus, Revision, Span, Stage};
 
 use super::config::{self, label_of, map_name, parse, split};
+use super::flaw::{self, Flaw};
 use super::plan::{Inquiry, Reason, Write};
 use super::turn::{Part, Turn, after, between, takes_part};
 use super::world::{ConfigKind, ConfigSeen, Content, DeploymentSeen, Look};
@@ -115,7 +116,8 @@ pub(super) fn watch(turn: &mut Turn<'_>, component: &ComponentStatus, part: &Par
         if let Some(words) = lost(turn, component, part) {
             tell_lost(turn, part, &words);
         }
-        ensure(turn, component, part, deployment, stable);
+        let flawed = component.canary.as_ref().filter(|_| flaw::is(Flaw::StableGetsNewConfig));
+        ensure(turn, component, part, deployment, flawed.unwrap_or(stable));
     }
 }
 
@@ -321,6 +323,9 @@ fn collect(turn: &mut Turn<'_>, component: &ComponentStatus, part: &Part<'_>, st
     let Some(seen) = part.seen.config.found() else { return };
     let is_mounted = |pod_hash: &String| seen.strays.get(pod_hash).is_some_and(|it| it.other.is_some());
     if is_mounted(&stable.pod_hash) {
+        return;
+    }
+    if flaw::is(Flaw::CopiesStay) {
         return;
     }
     let needed = needed(component, stable);

@@ -2,8 +2,9 @@
 
 use jiff::Timestamp;
 
-use crate::api::RunIntent;
+use crate::api::{RunIntent, Verdict};
 
+use super::flaw::{self, Flaw};
 use super::plan::{Plan, Write};
 use super::turn::Turn;
 use super::world::World;
@@ -17,10 +18,11 @@ use super::{actions, adoption, hooks, letting_go, release, rest, rollback};
 #[must_use]
 pub fn decide(world: &World, now: Timestamp) -> Plan {
     let mut turn = Turn::new(world, now);
-    if world.epoch < world.rollout.status.epoch {
+    if world.epoch < world.rollout.status.epoch && !flaw::is(Flaw::NoStandBy) {
         return turn.stand_by();
     }
-    if turn.intent().is_some() && world.rollout.status.epoch < world.epoch {
+    let is_new = turn.intent().is_some() && world.rollout.status.epoch < world.epoch;
+    if is_new && !flaw::is(Flaw::NoClaim) {
         return turn.claim();
     }
     if world.rollout.deleting {
@@ -47,12 +49,30 @@ pub fn decide(world: &World, now: Timestamp) -> Plan {
 /// what follows in the same decision: that is what makes a rollback instant.
 pub(super) fn advance(turn: &mut Turn<'_>) {
     hooks::follow(turn);
+    if flaw::is(Flaw::AbortForgotten) {
+        forget_abort(turn);
+    }
     if turn.intent() == Some(RunIntent::Release) {
         release::advance(turn);
     }
     match turn.intent() {
         Some(RunIntent::Adopt) => adoption::advance(turn),
+        Some(RunIntent::RollBack) if waits_for_metrics(turn) => {}
         Some(RunIntent::RollBack) => rollback::advance(turn),
         Some(RunIntent::Release) | None => {}
+    }
+}
+
+/// [`Flaw::RollbackWaitsForMetrics`].
+fn waits_for_metrics(turn: &Turn<'_>) -> bool {
+    flaw::is(Flaw::RollbackWaitsForMetrics) && !turn.world.asking.is_empty()
+}
+
+/// [`Flaw::AbortForgotten`].
+fn forget_abort(turn: &mut Turn<'_>) {
+    let mut gates = turn.status.components.iter().flat_map(|component| &component.gates).peekable();
+    let is_fine = gates.peek().is_some() && gates.all(|gate| gate.verdict == Verdict::Pass);
+    if let Some(run) = turn.run_on().filter(|_| is_fine) {
+        run.intent = RunIntent::Release;
     }
 }

@@ -17,6 +17,7 @@ use jiff::Timestamp;
 use crate::api::{DegradedState, DegradedStatus, DegradedThen, OnFailure, Outcome, RunIntent, Span, Stage};
 
 use super::evidence::{failed_in_words, gates_of};
+use super::flaw::{self, Flaw};
 use super::partial::{self, Failure};
 use super::plan::Reason;
 use super::turn::{Turn, after, clip, goes_forward};
@@ -172,7 +173,7 @@ pub(super) fn set_aside(turn: &mut Turn<'_>) {
 
 /// Every mode is left, whatever its gates say. True when all are: then no switch is ours any more.
 pub(super) fn leave_all(turn: &mut Turn<'_>) -> bool {
-    if !is_on(turn) {
+    if !is_on(turn) || flaw::is(Flaw::DegradedLeavesSwitches) {
         return true;
     }
     heal_clock(turn);

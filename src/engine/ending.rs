@@ -5,6 +5,7 @@ use crate::api::{
     Stage, TimelineEntry,
 };
 
+use super::flaw::{self, Flaw};
 use super::hooks::{self, Hooked};
 use super::plan::{Reason, Write};
 use super::rest::run_name;
@@ -25,7 +26,7 @@ pub(super) fn end(turn: &mut Turn<'_>) {
     let is_deleted = turn.world.rollout.deleting;
     let Some(run) = turn.run_on() else { return };
     let outcome = run.ends_as.unwrap_or(Outcome::RolledBack);
-    if !run.recorded && !is_deleted {
+    if !run.recorded && !is_deleted && !flaw::is(Flaw::EndsBeforeRecord) {
         if has_news {
             // The mark would be stored with it, and outlive a crash before the record is written.
             return turn.wake(now);

@@ -14,6 +14,7 @@ use crate::api::{
 };
 
 use super::counting::{self, Counting};
+use super::flaw::{self, Flaw};
 use super::gates::{due_at, evidence_key, fold, judge, no_data_deadline};
 use super::judges::{Judge, judges};
 use super::plan::{Ask, Measurement, Reason};
@@ -44,7 +45,11 @@ pub(super) fn gates_of<'w>(turn: &Turn<'w>, part: &Part<'w>) -> Vec<Judge<'w>> {
 pub(super) fn begin(turn: &Turn<'_>, component: &mut ComponentStatus, part: &Part<'_>, phase: &Phase) {
     component.bake = Some(BakeStatus {
         started_at: turn.now,
-        earned: Span::ZERO,
+        earned: component
+            .bake
+            .as_ref()
+            .filter(|_| flaw::is(Flaw::FormerPhasesProofCounts))
+            .map_or(Span::ZERO, |bake| bake.earned),
         counted_until: None,
         halted_since: None,
     });
@@ -78,7 +83,7 @@ fn align(turn: &Turn<'_>, component: &mut ComponentStatus, part: &Part<'_>, phas
         }
     }
     component.gates = aligned;
-    if is_void {
+    if is_void && !flaw::is(Flaw::FormerPhasesProofCounts) {
         (bake.earned, bake.counted_until) = (Span::ZERO, None);
         if earns_nothing && component.earned.last().is_some_and(|earned| earned.name == phase.name) {
             // Its proof is void before anything was built on it: it is to be proven again.
@@ -280,6 +285,9 @@ pub(super) fn trip_of(
 }
 
 fn no_data_trip(turn: &mut Turn<'_>, gate: &Judge<'_>, status: &GateStatus) -> Option<Trip> {
+    if flaw::is(Flaw::DeadlineNeverTicks) {
+        return None;
+    }
     let asks = match gate.then {
         NoDataThen::FullRollback => OnFailure::FullRollback,
         NoDataThen::PartialRollback => OnFailure::PartialRollback,
@@ -385,7 +393,7 @@ pub(super) fn is_earned(
         status.is_some_and(|s| is_enough(s) && !s.tripped && s.passes >= gate.min_evaluations)
     };
     bake.counted_until.is_some()
-        && remaining(component, bake, phase).is_zero()
+        && (remaining(component, bake, phase).is_zero() || flaw::is(Flaw::ShortBake))
         && gates.into_iter().all(has_passed)
 }
 

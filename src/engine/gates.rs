@@ -8,6 +8,7 @@ use jiff::{SignedDuration, Timestamp};
 use crate::api::{Gate, GateStatus, Threshold, TreatNoDataAs, Verdict};
 
 use super::Answer;
+use super::flaw::{self, Flaw};
 use super::revision::hash;
 use super::world::Answered;
 
@@ -37,6 +38,8 @@ pub fn judge(gate: &Gate, answer: &Answer) -> Judgement {
             Some(limits) => judge_number(limits, *value),
             None => no_data(shown(*value), "the gate has no limit: give threshold.min or max".to_owned()),
         },
+        Answer::Empty if flaw::is(Flaw::NothingPasses) => passed(),
+        Answer::Failed(_) if flaw::is(Flaw::OutagePasses) => passed(),
         Answer::Series(_) => no_data(String::new(), "the query answers series, not one number".to_owned()),
         Answer::Empty => no_data(
             String::new(),
@@ -79,6 +82,9 @@ pub fn no_series(answer: &Answer) -> Judgement {
 
 fn judge_number(limits: &Threshold, number: f64) -> Judgement {
     let value = shown(number);
+    if !number.is_finite() && flaw::is(Flaw::NanPasses) {
+        return passed();
+    }
     if !number.is_finite() {
         return no_data(
             value.clone(),
@@ -101,6 +107,11 @@ fn judge_number(limits: &Threshold, number: f64) -> Judgement {
         (None, Some(max)) => (Verdict::Pass, format!("{value} is at most {}", shown(max))),
     };
     Judgement { verdict, value, message }
+}
+
+/// What a flawed judge says.
+fn passed() -> Judgement {
+    Judgement { verdict: Verdict::Pass, value: String::new(), message: String::new() }
 }
 
 fn no_data(value: String, message: String) -> Judgement {
@@ -189,6 +200,9 @@ pub(super) fn apply(gate: &Gate, status: &mut GateStatus, at: Timestamp, judgeme
 fn staleness(before: &GateStatus, answered: &Answered) -> Option<Judgement> {
     let Answer::Sample { value, sampled_at } = &answered.answer else { return None };
     let age = answered.at.duration_since(*sampled_at);
+    if flaw::is(Flaw::CacheIsEvidence) {
+        return None;
+    }
     let message = if before.sampled_at.is_some_and(|last| *sampled_at <= last) {
         "the answer is no newer than the one before: is there a cache in front of the server?".to_owned()
     } else if age > SKEW_MAX {

@@ -2,6 +2,7 @@
 
 use crate::api::{ComponentStatus, HookPoint, Phase};
 
+use super::flaw::{self, Flaw};
 use super::hooks::{self, Hooked};
 use super::turn::{Part, Turn};
 use super::{copies, degraded, evidence, order};
@@ -57,7 +58,7 @@ pub(super) fn may_raise(
 /// Whether a pause or a gate keeps the canary from a greater share now; the message says which.
 pub(super) fn is_kept_back(turn: &Turn<'_>, component: &mut ComponentStatus, part: &Part<'_>) -> bool {
     let in_full = turn.run().is_some_and(|run| run.promoted_in_full);
-    if turn.is_paused() {
+    if turn.is_paused() && !flaw::is(Flaw::PauseIgnored) {
         "paused".clone_into(&mut component.message);
         return true;
     }

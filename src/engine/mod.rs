@@ -19,6 +19,10 @@ mod degraded;
 mod ending;
 mod evidence;
 mod fellows;
+#[cfg(feature = "flaws")]
+pub mod flaw;
+#[cfg(not(feature = "flaws"))]
+mod flaw;
 pub mod gates;
 mod health;
 mod held;

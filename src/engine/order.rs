@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::api::{ComponentStatus, RolloutSpec, RolloutStatus, Span, Stage};
 
+use super::flaw::{self, Flaw};
 use super::turn::takes_part;
 
 /// How long a component lets those that depend on it go back before it: for each of their levels. A gateway that never
@@ -87,6 +88,7 @@ pub(super) fn waits_for(spec: &RolloutSpec, status: &RolloutStatus, name: &str) 
         takes_part(c) && !matches!(c.stage, Stage::Baked | Stage::Adopting | Stage::Adopted)
     };
     let waits = dependencies(spec, name).iter().filter_map(of).filter(keeps);
+    let waits = waits.filter(|_| !flaw::is(Flaw::DependentsStartEarly));
     waits.map(|c| c.name.clone()).collect()
 }
 

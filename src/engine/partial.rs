@@ -2,6 +2,7 @@
 
 use crate::api::{ComponentStatus, HookPoint, Outcome, Stage};
 
+use super::flaw::{self, Flaw};
 use super::hooks::{self, Hooked};
 use super::order::closure;
 use super::plan::Reason;
@@ -24,7 +25,11 @@ pub(super) struct Failure {
 pub(super) fn take_back(turn: &mut Turn<'_>, failures: &[Failure]) {
     let Some(first) = failures.first() else { return };
     let failing: Vec<String> = failures.iter().map(|failure| failure.component.clone()).collect();
-    let falls = closure(&turn.world.rollout.spec, &failing);
+    let falls = if flaw::is(Flaw::DependentsStayUp) {
+        failing.iter().cloned().collect()
+    } else {
+        closure(&turn.world.rollout.spec, &failing)
+    };
     let stays = |c: &ComponentStatus| {
         !falls.contains(&c.name) && (goes_forward(c) || matches!(c.stage, Stage::Adopting | Stage::Adopted))
     };

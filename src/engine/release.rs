@@ -3,6 +3,7 @@
 use crate::api::{ComponentStatus, EarnedPhase, Outcome, Phase, Retain, RunIntent, Span, Stage, Verdict};
 
 use super::borrow::{self, Pin, RoutesState, SetState};
+use super::flaw::{self, Flaw};
 use super::held::{is_kept_back, is_past_hooks, may_begin, may_raise};
 use super::hooks;
 use super::judges::{Step, steps};
@@ -202,6 +203,9 @@ fn lose_no_request(
 ) {
     let has_traffic = component.target_weight > 0 && !part.is_by_pods();
     let set = borrow::canary_set(component, part);
+    if flaw::is(Flaw::TrafficToNobody) {
+        return;
+    }
     let is_dead = set.is_none_or(|set| set.is_observed && set.available == 0);
     if has_traffic && is_dead && deployment.available_replicas > 0 && component.stage != Stage::Preparing {
         component.target_weight = 0;
@@ -226,7 +230,7 @@ fn prepare(
         "the Deployment is scaled to 0: the run waits for pods".clone_into(&mut component.message);
         return;
     }
-    if !keep_in_force(turn, component, part) {
+    if !flaw::is(Flaw::PinComesLate) && !keep_in_force(turn, component, part) {
         "the Service is being pinned to stable".clone_into(&mut component.message);
         return give_up_late(turn, component, part);
     }
@@ -291,7 +295,8 @@ fn keep_in_force(turn: &mut Turn<'_>, component: &mut ComponentStatus, part: &Pa
         return is_pinned;
     }
     let routes = mend_routes(turn, component, part, weight);
-    is_pinned && routes == RoutesState::InForce
+    let is_ignored = matches!(routes, RoutesState::Refused(_)) && flaw::is(Flaw::RouteErrorIgnored);
+    is_pinned && (routes == RoutesState::InForce || is_ignored)
 }
 
 /// Pins callers of the Service to the revision that has most of the say: stable, and the canary only at 100 %.
@@ -355,6 +360,8 @@ fn raise(
     }
     let is_accepted = match mend_routes(turn, component, part, weight) {
         RoutesState::InForce => true,
+        RoutesState::Pending if flaw::is(Flaw::BakesBeforeAccepted) => true,
+        RoutesState::Refused(_) if flaw::is(Flaw::RouteErrorIgnored) => true,
         RoutesState::Written | RoutesState::Pending => {
             component.message = format!("waiting until {weight} is accepted by the gateway");
             false
@@ -429,6 +436,9 @@ fn bake(
     deployment: &DeploymentSeen,
     phase: &Phase,
 ) {
+    if flaw::is(Flaw::StableShrinks) {
+        flaw::shrink_stable(turn, component, part, deployment);
+    }
     let in_force = keep_in_force(turn, component, part);
     let size = borrow::size_for(part, deployment, Weight::clamped(component.target_weight));
     let ahead = ahead::size(turn, component, part, deployment, phase).max(size);
@@ -482,8 +492,9 @@ fn earn(
     phase: &Phase,
 ) {
     let in_full = turn.run().is_some_and(|run| run.promoted_in_full);
-    let is_earned = in_full || evidence::is_earned(turn, component, part, phase);
-    let is_halted = turn.is_paused() || degraded::is_on(turn);
+    let is_last = phase.traffic == 100 && flaw::is(Flaw::NoLastBake);
+    let is_earned = in_full || is_last || evidence::is_earned(turn, component, part, phase);
+    let is_halted = (turn.is_paused() && !flaw::is(Flaw::PauseIgnored)) || degraded::is_on(turn);
     if component.stage != Stage::Baking || is_halted || !is_earned {
         return;
     }
@@ -517,7 +528,8 @@ pub(super) fn leave_phase(
 
 /// Rolls back when the present stage has lasted longer than the progress deadline. A pause and a hook stop that clock.
 fn give_up_late(turn: &mut Turn<'_>, component: &ComponentStatus, part: &Part<'_>) {
-    let is_kept = turn.is_paused() || hooks::keep_waiting(turn, &part.name);
+    let is_kept =
+        (turn.is_paused() && !flaw::is(Flaw::PauseIsNoProgress)) || hooks::keep_waiting(turn, &part.name);
     let Some(since) = component.since.filter(|_| !is_kept) else { return };
     let deadline = after(since, turn.world.rollout.spec.progress_deadline);
     if turn.now < deadline {

@@ -6,6 +6,7 @@ use crate::api::{
 };
 
 use super::checks::{self, Checked};
+use super::flaw::{self, Flaw};
 use super::plan::{Inquiry, Reason, Write};
 use super::references::references;
 use super::restart;
@@ -132,6 +133,7 @@ pub(super) fn let_go_of_workload(turn: &mut Turn<'_>, component: &mut ComponentS
         Look::Unknown if !component.workload.is_empty() => {
             return turn.look(Inquiry::Deployment(part.name.clone()));
         }
+        Look::Missing if flaw::is(Flaw::FinalizerWaitsForDeployment) => return,
         Look::Unknown | Look::Missing => return forget(component),
     };
     if !copies::hand_over(turn, component, part, deployment) {
@@ -285,7 +287,7 @@ fn keep_pause(
 ) {
     let is_restart = deployment.template_hash != stable.template;
     let wants_pause = is_at_rest_mode(turn) && !is_restart;
-    if deployment.paused && deployment.is_intercepted && !wants_pause {
+    if deployment.paused && deployment.is_intercepted && !wants_pause && !flaw::is(Flaw::StaysPaused) {
         // Back from another template, no longer paused at rest, or a restart that waits to roll natively.
         let generation = deployment.generation;
         return turn.write(Write::ResumeDeployment { deployment: deployment.at.clone(), generation });
@@ -331,7 +333,9 @@ fn has_new_template(component: &ComponentStatus, part: &Part<'_>) -> bool {
     let (Some(deployment), Some(stable)) = (part.seen.deployment.found(), component.stable.as_ref()) else {
         return false;
     };
-    !config::holds(part, deployment, stable) && !config::is_rejected(component, part, deployment)
+    let is_rejected =
+        config::is_rejected(component, part, deployment) && !flaw::is(Flaw::RejectedStartsAgain);
+    !config::holds(part, deployment, stable) && !is_rejected
 }
 
 pub(super) fn is_candidate(component: &ComponentStatus, part: &Part<'_>) -> bool {
@@ -449,10 +453,13 @@ fn borrow_for_run(
         let weights = backends.found(&look.found()?.backends);
         Some(FoundRoute { kind: kind.as_str().to_owned(), name: name.clone(), weights })
     });
+    let found = found.collect();
+    let former = if flaw::is(Flaw::FormerRunsPhasesCount) { component.earned.clone() } else { Vec::new() };
     *component = ComponentStatus {
         name: component.name.clone(),
         workload: deployment.at.name.clone(),
-        found: found.collect(),
+        found,
+        earned: former,
         stable: Some(stable.clone()),
         canary: Some(canary.clone()),
         desired_replicas: deployment.replicas,

@@ -8,6 +8,8 @@ use sha2::{Digest, Sha256};
 
 use crate::api::names::{POD_TEMPLATE_HASH, RESTARTED_AT};
 
+use super::flaw::{self, Flaw};
+
 /// Letters that cannot form words, as Kubernetes uses for generated names.
 const ALPHABET: &[u8; 27] = b"bcdfghjklmnpqrstvwxz2456789";
 /// Length of a hash: 27^10 is about 2^47 values.
@@ -18,7 +20,9 @@ const LENGTH: usize = 10;
 #[must_use]
 pub fn revision_of(template: &Value) -> String {
     let mut template = bare(template);
-    remove(&mut template, &["metadata", "annotations"], RESTARTED_AT);
+    if !flaw::is(Flaw::RestartIsARelease) {
+        remove(&mut template, &["metadata", "annotations"], RESTARTED_AT);
+    }
     hash(&[&template.to_string()])
 }
 

@@ -6,6 +6,7 @@ use crate::api::{ComponentStatus, Outcome, Stage};
 
 use super::adoption::{is_drained, remove_canary_service};
 use super::borrow::{self, Pin, RoutesState};
+use super::flaw::{self, Flaw};
 use super::hooks::{self, Hooked};
 use super::order::wait_for_dependents;
 use super::plan::{Inquiry, Write};
@@ -146,8 +147,9 @@ pub(super) fn step(turn: &mut Turn<'_>, component: &mut ComponentStatus, part: &
         hold_pause(turn, component, part, deployment);
     }
     // One that belongs to somebody else by now is not ours to end.
-    let is_ours =
-        |set: &&ReplicaSetSeen| set.owner_uid.as_deref() == Some(turn.world.rollout.at.uid.as_str());
+    let is_ours = |set: &&ReplicaSetSeen| {
+        set.owner_uid.as_deref() == Some(turn.world.rollout.at.uid.as_str()) || flaw::is(Flaw::NameNotUid)
+    };
     if borrow::canary_set(component, part).filter(is_ours).is_some() {
         take_traffic_back(turn, component, part, deployment);
         return false;
@@ -241,6 +243,7 @@ fn take_traffic_back(
         component.weight = weight.percent();
     }
     let is_back = match &routes {
+        _ if flaw::is(Flaw::PodsBeforeTraffic) => true,
         RoutesState::InForce | RoutesState::Gone(_) => true,
         RoutesState::Written | RoutesState::Pending => {
             "waiting until the gateway has taken the traffic back".clone_into(&mut component.message);
@@ -256,10 +259,11 @@ fn take_traffic_back(
         || deployment.is_none()
         || stable.as_ref().is_none_or(|stable| borrow::serves_only(part, stable, 0));
     let is_overdue = !is_back && borrow::is_overdue(turn, component);
-    if !is_pinned || !(is_back || is_overdue) || !serves_stable {
+    let is_hasty = flaw::is(Flaw::PodsBeforeTraffic);
+    if !is_hasty && (!is_pinned || !(is_back || is_overdue) || !serves_stable) {
         return;
     }
-    if !part.is_by_pods() && !is_drained(turn, component) {
+    if !is_hasty && !part.is_by_pods() && !is_drained(turn, component) {
         "requests under way come to their end".clone_into(&mut component.message);
         return;
     }

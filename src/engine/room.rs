@@ -6,6 +6,7 @@
 
 use crate::api::{Retain, Stage};
 
+use super::flaw::{self, Flaw};
 use super::scaling::canary_size;
 use super::turn::{Part, Turn, takes_part};
 use super::units::Weight;
@@ -93,7 +94,7 @@ fn others(turn: &Turn<'_>, except: &str) -> Vec<Claim> {
 /// How many of `wanted` canary pods a component may have now. `has` of them were asked for before.
 pub(super) fn allowed(turn: &mut Turn<'_>, part: &Part<'_>, stage: Stage, wanted: i32) -> i32 {
     let spec = &turn.world.rollout.spec;
-    let Some(max) = spec.max_extra_pods else { return wanted };
+    let Some(max) = spec.max_extra_pods.filter(|_| !flaw::is(Flaw::RoomIgnored)) else { return wanted };
     let others = others(turn, &part.name);
     let own = claim_of(turn, part, stage);
     let size = granted(i64::from(max), &others, own, i64::from(wanted), spec.retain);

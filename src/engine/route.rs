@@ -8,6 +8,7 @@
 use serde_json::{Map, Value};
 
 use super::Weight;
+use super::flaw::{self, Flaw};
 
 /// The names of a component's backends.
 #[derive(Clone, Copy, Debug)]
@@ -113,8 +114,9 @@ impl<'a> Backends<'a> {
     #[must_use]
     pub fn with_weight(&self, rules: &[Vec<Value>], weight: Weight) -> Vec<(usize, Vec<Value>)> {
         self.changed(rules, |_, model| {
+            let rest = if flaw::is(Flaw::WeightsDoNotSum) { Weight::FULL } else { weight.rest() };
             vec![
-                backend(model, self.stable, Some(weight.rest().percent())),
+                backend(model, self.stable, Some(rest.percent())),
                 backend(model, self.canary, Some(weight.percent())),
             ]
         })
@@ -126,6 +128,7 @@ impl<'a> Backends<'a> {
     pub fn as_found(&self, rules: &[Vec<Value>], found: &[i32]) -> Vec<(usize, Vec<Value>)> {
         self.changed(rules, |nth, model| {
             let given = found.get(nth).copied().filter(|weight| *weight != NO_WEIGHT);
+            let given = given.or(flaw::is(Flaw::RouteNotAsFound).then_some(100));
             vec![backend(model, self.stable, given)]
         })
     }

@@ -3,6 +3,7 @@
 use crate::api::{ComponentStatus, OnFailure, Outcome, Stage};
 
 use super::evidence::{self, Trip};
+use super::flaw::{self, Flaw};
 use super::judges::{Step, steps};
 use super::partial::{self, Failure};
 use super::plan::Reason;
@@ -45,6 +46,9 @@ fn judge(turn: &mut Turn<'_>, component: &mut ComponentStatus, part: &Part<'_>) 
     let phase = step_in_force(turn, component, &part.name)?.phase;
     let was_tripped = tripped(component);
     evidence::gather(turn, component, part, &phase);
+    if component.stage != Stage::Baking && flaw::is(Flaw::FailureOnlyCountsInTheBake) {
+        return None;
+    }
     let trip = evidence::trip_of(turn, component, part, &phase)?;
     if trip.asks < OnFailure::DegradedMode && tripped(component) != was_tripped {
         turn.happen(&part.name, Reason::GateFailed, trip.why.clone());

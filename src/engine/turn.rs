@@ -8,6 +8,7 @@ use crate::api::{
     Component, ComponentStatus, Outcome, RolloutStatus, RunIntent, RunStatus, Span, Stage, TimelineEntry,
 };
 
+use super::flaw::{self, Flaw};
 use super::partial::Failure;
 use super::plan::{Happening, Inquiry, Measurement, Plan, Reason, Write};
 use super::references::{References, references};
@@ -76,7 +77,9 @@ impl<'w> Turn<'w> {
             promised: BTreeMap::new(),
         };
         turn.align_components();
-        turn.heal_clock();
+        if !flaw::is(Flaw::ClockTrusted) {
+            turn.heal_clock();
+        }
         turn
     }
 
@@ -331,6 +334,7 @@ impl<'w> Turn<'w> {
         let is_held_back = self.holds_back && self.writes.is_empty();
         let persist = !self.happened.is_empty()
             || (!is_held_back && settle::must_store(self.world, &self.status, self.now));
+        let persist = persist && (self.writes.is_empty() || !flaw::is(Flaw::NoWriteAhead));
         if persist {
             self.status.checkpointed_at = Some(self.now);
             self.status.epoch = self.world.epoch;

@@ -126,6 +126,14 @@ impl<R: Into<Reply>, F: FnMut(&Measurement, Timestamp) -> R> Drive<F> {
         plan
     }
 
+    /// The clock is set to another time. What was asked is answered as soon as it would have been.
+    pub fn jump(&mut self, by: jiff::SignedDuration) {
+        self.cluster.now = self.cluster.now.checked_add(by).unwrap_or(self.cluster.now);
+        for asked in &mut self.asked {
+            asked.at = asked.at.checked_add(by).unwrap_or(asked.at);
+        }
+    }
+
     /// What is due in the cluster happens, and answers that are due arrive.
     pub fn catch_up(&mut self) {
         self.cluster.settle();

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
 
 use crate::api::Span;
 use crate::engine::Write;
@@ -11,7 +12,7 @@ use crate::engine::world::{CronJobSeen, HooksSeen, JobSeen, JobState, Look, Seen
 use super::cluster::{Cluster, Conflict};
 
 /// How one Job goes.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Fate {
     /// Its pods succeed after this time.
     Succeeds(Span),

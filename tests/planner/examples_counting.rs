@@ -8,9 +8,11 @@ use palier::api::{GateStatistics, Outcome, RolloutSpec, RolloutState, Stage, Ver
 use palier::engine::{Measurement, Reason};
 use palier::sim::{Drive, Reply};
 use proptest::prelude::*;
+use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use crate::fixtures::{action, at, cluster, spec};
+use crate::record;
 use crate::seeds;
 use crate::traffic::Traffic;
 
@@ -273,42 +275,71 @@ fn windows_budgets_and_histograms_judge_too() {
     }
 }
 
+/// What happens to the controller, the metric server and the canary while requests are counted; seconds from the start.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Script {
+    crashes: Vec<i64>,
+    outage: Option<(i64, i64)>,
+    restart: Option<i64>,
+}
+
+impl crate::shapes::Script for Script {
+    fn any() -> BoxedStrategy<Self> {
+        let crashes = prop::collection::vec(40i64..88, 0..5);
+        let outage = prop::option::of((40i64..70, 1i64..25));
+        let script = (crashes, outage, prop::option::of(45i64..80));
+        script.prop_map(|(crashes, outage, restart)| Self { crashes, outage, restart }).boxed()
+    }
+
+    fn play(&self) {
+        self.crashes.iter().for_each(|_| record::count(&"Crash"));
+        self.outage.iter().for_each(|_| record::count(&"Outage"));
+        self.restart.iter().for_each(|_| record::count(&"Reset"));
+        count(self);
+    }
+}
+
+/// Whatever dies, and however long the metric server is away: no request is counted twice, and none is lost but in a block in
+/// which the canary's processes began anew.
+fn count(script: &Script) {
+    let Script { crashes, outage, restart } = script.clone();
+    let traffic = Traffic {
+        outage: outage.map(|(from, seconds)| (at(from), at(from + seconds))),
+        restart: restart.map(at),
+        ..Traffic::healthy()
+    };
+    let (mut drive, _) = begun(counting(errors()), traffic);
+    let mut crashes = crashes;
+    crashes.sort_unstable();
+    for second in crashes {
+        drive.run(at(second), |_, plan| record::decision(plan));
+        drive.crash();
+    }
+    drive.run(at(90), |_, plan| record::decision(plan));
+    let known = statistics(&drive);
+    if let (Some(until), Some(bake)) = (known.counted_until, drive.working.components[0].bake.as_ref()) {
+        let seconds = until.duration_since(bake.started_at).as_secs_f64();
+        // The block is longer where its end fell into the outage.
+        let longest = 20.0 + outage.map_or(0.0, |(_, seconds)| seconds as f64);
+        let lost = if restart.is_some() { 40.0 * longest } else { 0.0 };
+        // A counter shows whole requests only, and a bad one less where it is cut.
+        assert!(known.canary_total <= 40.0 * seconds + 2.0, "{known:?} in {seconds} s");
+        assert!(known.canary_total >= 40.0 * seconds - lost - 2.0 - 41.0, "{known:?} in {seconds} s");
+        assert!((known.stable_total - 160.0 * seconds).abs() <= 8.0 + 161.0, "{known:?} in {seconds} s");
+    } else {
+        assert!(outage.is_some(), "nothing was counted: {:#?}", drive.working);
+    }
+}
+
 proptest! {
     #![proptest_config(seeds::config("tests/planner/examples_counting.proptest-regressions"))]
 
-    /// Whatever dies, and however long the metric server is away: no request is counted twice, and none is lost but in a block in
-    /// which the canary's processes began anew.
     #[test]
     fn requests_are_counted_once(
         crashes in prop::collection::vec(40i64..88, 0..5),
         outage in prop::option::of((40i64..70, 1i64..25)),
         restart in prop::option::of(45i64..80),
     ) {
-        let traffic = Traffic {
-            outage: outage.map(|(from, seconds)| (at(from), at(from + seconds))),
-            restart: restart.map(at),
-            ..Traffic::healthy()
-        };
-        let (mut drive, _) = begun(counting(errors()), traffic);
-        let mut crashes = crashes;
-        crashes.sort_unstable();
-        for second in crashes {
-            drive.run(at(second), |_, _| {});
-            drive.crash();
-        }
-        drive.run(at(90), |_, _| {});
-        let known = statistics(&drive);
-        if let (Some(until), Some(bake)) = (known.counted_until, drive.working.components[0].bake.as_ref()) {
-            let seconds = until.duration_since(bake.started_at).as_secs_f64();
-            // The block is longer where its end fell into the outage.
-            let longest = 20.0 + outage.map_or(0.0, |(_, seconds)| seconds as f64);
-            let lost = if restart.is_some() { 40.0 * longest } else { 0.0 };
-            // A counter shows whole requests only, and a bad one less where it is cut.
-            prop_assert!(known.canary_total <= 40.0 * seconds + 2.0, "{known:?} in {seconds} s");
-            prop_assert!(known.canary_total >= 40.0 * seconds - lost - 2.0 - 41.0, "{known:?} in {seconds} s");
-            prop_assert!((known.stable_total - 160.0 * seconds).abs() <= 8.0 + 161.0, "{known:?} in {seconds} s");
-        } else {
-            prop_assert!(outage.is_some(), "nothing was counted: {:#?}", drive.working);
-        }
+        count(&Script { crashes, outage, restart });
     }
 }

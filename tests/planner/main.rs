@@ -15,15 +15,24 @@ mod examples_hooks_lost;
 mod examples_parts;
 mod examples_paths;
 mod fixtures;
+mod kept;
+#[allow(dead_code, reason = "the searches use the rest")]
 mod monitors;
 mod monitors_parts;
+mod monitors_runs;
+mod monitors_serving;
 mod parts;
+mod play;
 mod properties;
 mod properties_config;
 mod properties_degraded;
 mod properties_hooks;
 mod properties_parts;
+#[allow(dead_code, reason = "the searches use the rest")]
+mod record;
 mod seeds;
+#[allow(dead_code, reason = "the searches use the rest")]
+mod shapes;
 mod small_world;
 mod switches;
 mod traffic;

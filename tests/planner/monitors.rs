@@ -5,12 +5,15 @@ use std::collections::BTreeMap;
 
 use jiff::{SignedDuration, Timestamp};
 use palier::api::names::POD_TEMPLATE_HASH;
-use palier::api::{OnFailure, Phase, RunIntent};
+use palier::api::{OnFailure, Phase, RunIntent, Stage};
 use palier::engine::route::Backends;
-use palier::engine::world::Acceptance;
+use palier::engine::world::{Acceptance, World};
+use palier::engine::{Plan, Write};
 use palier::sim::Cluster;
 
 use crate::monitors_parts::Parts;
+use crate::monitors_runs::Runs;
+use crate::monitors_serving::Serving;
 
 /// What an answer proves, in the eyes of the test.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,10 +48,14 @@ pub struct Monitors {
     pub promoted: Vec<i64>,
     /// The clock jumped: times prove nothing any more.
     pub has_jumped: bool,
+    /// What is written now was decided from an old view, or a while ago: pods may have been lost since.
+    pub is_late: bool,
     pub raises: u32,
     run: i64,
     memory: BTreeMap<String, Memory>,
     parts: Parts,
+    runs: Runs,
+    serving: Serving,
 }
 
 /// The phases that a component goes through.
@@ -84,6 +91,8 @@ impl Monitors {
     /// Looks at one committed state.
     pub fn look(&mut self, cluster: &Cluster) {
         self.parts.look(cluster);
+        self.runs.look(cluster, self.is_late);
+        self.serving.look(cluster, self.has_jumped);
         check_record(cluster);
         let run = cluster.status.run.as_ref().map_or(0, |run| run.number);
         if run != self.run {
@@ -106,6 +115,45 @@ impl Monitors {
         }
     }
 
+    /// Looks at a decision before it is carried out: `world` is what it was made from.
+    pub fn look_at_plan(&mut self, cluster: &Cluster, world: &World, plan: &Plan) {
+        self.look_at_writes(cluster, &plan.writes);
+        let was_promoted = self.promoted.contains(&self.run);
+        self.runs.look_at_plan(world, plan, (was_promoted, self.has_jumped));
+        if cluster.deleting || was_promoted {
+            return;
+        }
+        for component in plan.status.components.iter().filter(|c| c.stage == Stage::Adopting) {
+            let before = world.rollout.status.components.iter().find(|c| c.name == component.name);
+            let is_new = before.is_some_and(|before| before.stage != Stage::Adopting);
+            let Some(memory) = self.memory.get(&component.workload).filter(|_| is_new) else { continue };
+            let context = format!("adoption of {} at {}", component.workload, cluster.now);
+            let is_paused = world.rollout.status.run.as_ref().is_some_and(|run| run.paused);
+            assert!(
+                !is_paused || plan.status.run.as_ref().is_some_and(|run| !run.paused),
+                "paused: {context}"
+            );
+            let steps = phases_of(cluster, &component.name).len();
+            self.check_phase_before(cluster, &component.name, (memory, steps), &context);
+        }
+    }
+
+    /// Looks at what is about to be written.
+    pub fn look_at_writes(&self, cluster: &Cluster, writes: &[Write]) {
+        self.serving.look_at_writes(cluster, writes, self.has_jumped);
+    }
+
+    /// Takes in the answers that a decision is made from, whatever it decides.
+    pub fn hear(&mut self, world: &World) {
+        self.runs.take_answers(world);
+    }
+
+    /// The controller died before it could keep what came of the answers, of which there were `known` before.
+    pub fn lose_answers(&mut self, world: &World, known: usize) {
+        self.ledger.truncate(known);
+        self.runs.lose_answers(world);
+    }
+
     fn look_at_weight(&mut self, cluster: &Cluster, component: &str, workload: &str, before: &Memory) {
         check_sums(cluster, workload);
         let (weight, is_accepted) = weight_of(cluster, workload);
@@ -118,7 +166,9 @@ impl Monitors {
                 run.intent != RunIntent::RollBack && run.ended_at.is_none(),
                 "raised on the way back: {context}"
             );
-            check_need(cluster, workload, weight, &context);
+            if !self.is_late {
+                check_need(cluster, workload, weight, &context);
+            }
             if weight > before.highest {
                 // P28.
                 assert!(!run.paused, "raised under a pause: {context}");
@@ -147,6 +197,18 @@ impl Monitors {
         let phases = phases_of(cluster, component);
         let index = phases.iter().position(|phase| phase.traffic == weight);
         let index = index.unwrap_or_else(|| panic!("not a declared weight: {context}"));
+        self.check_phase_before(cluster, component, (before, index), context);
+    }
+
+    /// P3: the phase before the one of this number was proven, all of it and to the last.
+    fn check_phase_before(
+        &self,
+        cluster: &Cluster,
+        component: &str,
+        (before, index): (&Memory, usize),
+        context: &str,
+    ) {
+        let phases = phases_of(cluster, component);
         let Some(last) = index.checked_sub(1).map(|last| &phases[last]) else { return };
         let since = before.in_force.get(&last.traffic);
         let since = *since.unwrap_or_else(|| panic!("a phase was skipped: {context}"));

@@ -5,30 +5,38 @@ use std::collections::BTreeSet;
 use std::rc::Rc;
 
 use jiff::{SignedDuration, Timestamp};
-use palier::api::names::POD_TEMPLATE_HASH;
-use palier::api::{ActionKind, RolloutSpec, RolloutState, RunIntent, Span, Stage};
-use palier::engine::world::World;
-use palier::engine::{Answer, Measurement, Plan, decide};
+use palier::api::{ActionKind, RolloutSpec, RolloutState, Span};
+use palier::engine::{Answer, Measurement};
+use palier::sim::cluster::ROLLOUT_UID;
 use palier::sim::{Ailing, Cluster, Drive, Reply, Stop};
 use proptest::prelude::*;
+use serde::{Deserialize, Serialize};
 
 use crate::fixtures::{action, start};
-use crate::monitors::{Entry, Monitors, Proof, weight_of};
+use crate::monitors::Monitors;
+use crate::play::{Play, check_end};
+use crate::record;
 use crate::seeds;
 
 const WORKLOADS: [&str; 3] = ["shop-api", "shop-web", "shop-worker"];
 const IMAGES: [&str; 4] = ["app:v1", "app:v2", "app:v3", "app:never-ready"];
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 enum Event {
     Push(usize, usize),
     Restart(usize),
     Scale(usize, i32),
     Act(ActionKind, bool),
+    /// An action on a run that is over.
+    ActLate(ActionKind),
     Delete,
     Reapply(usize),
     Split(usize, i32),
     Gateway(bool),
+    /// A version that is being released breaks down, and stays broken.
+    Break(usize),
+    /// The gateway refuses, or takes again, routes that name a canary.
+    Refuse(bool),
     Policy(bool),
     LosePods(usize),
     Ail(usize, i32, i32),
@@ -39,7 +47,7 @@ enum Event {
     Takeover,
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 enum Said {
     Pass,
     Fail,
@@ -49,29 +57,40 @@ enum Said {
     Two,
     Error,
     Hang,
+    /// A good number of ten minutes ago.
+    Old,
+    Warnings,
+    WrongType,
 }
 
-#[derive(Clone, Debug)]
-struct Script {
+/// A release of up to three parts that know nothing of each other, and all that may happen to it.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Script {
     components: usize,
     phases: Vec<(i32, i64)>,
-    gates: Vec<(i64, i32, i32, &'static str)>,
+    gates: Vec<(i64, i32, i32, String)>,
     pod_lag: i64,
     gateway_lag: i64,
     is_policy_active: bool,
     said: Vec<Said>,
     events: Vec<Event>,
+    /// In the end the Deployments are deleted, and then the Rollout.
+    #[serde(default)]
+    all_leave: bool,
 }
 
-fn event(components: usize) -> impl Strategy<Value = Event> {
-    let kind = prop_oneof![
+fn kind() -> impl Strategy<Value = ActionKind> + Clone {
+    prop_oneof![
         Just(ActionKind::Abort),
         Just(ActionKind::Promote),
         Just(ActionKind::Pause),
         Just(ActionKind::Resume),
         Just(ActionKind::Retry),
-    ];
-    let c = 0..components;
+    ]
+}
+
+fn event(components: usize) -> impl Strategy<Value = Event> {
+    let (c, kind) = (0..components, kind());
     prop_oneof![
         6 => (c.clone(), 0..4usize).prop_map(|(c, image)| Event::Push(c, image)),
         12 => (1..200i64).prop_map(Event::Wait),
@@ -92,15 +111,59 @@ fn event(components: usize) -> impl Strategy<Value = Event> {
     ]
 }
 
-fn script() -> impl Strategy<Value = Script> {
-    let said = prop_oneof![
+fn said() -> impl Strategy<Value = Said> + Clone {
+    prop_oneof![
         16 => Just(Said::Pass),
         1 => Just(Said::Fail),
         1 => prop_oneof![Just(Said::Nan), Just(Said::Infinite), Just(Said::Empty), Just(Said::Two)],
         1 => prop_oneof![Just(Said::Error), Just(Said::Hang)],
-    ];
+    ]
+}
+
+/// What scripts by seed have besides: in a strategy of their own, so that the scripts on record stay what they are.
+fn wild_event(components: usize) -> impl Strategy<Value = Event> {
+    prop_oneof![
+        14 => event(components),
+        1 => kind().prop_map(Event::ActLate),
+        1 => prop::bool::weighted(0.3).prop_map(Event::Refuse),
+        1 => (0..components).prop_map(Event::Break),
+    ]
+}
+
+fn wild_said() -> impl Strategy<Value = Said> + Clone {
+    let odd = prop_oneof![Just(Said::Old), Just(Said::Warnings), Just(Said::WrongType)];
+    prop_oneof![
+        16 => said(),
+        1 => odd,
+    ]
+}
+
+fn script() -> impl Strategy<Value = Script> {
+    script_of(said(), |components| event(components).boxed())
+}
+
+/// What a script by seed is made of.
+pub fn wild() -> impl Strategy<Value = Script> {
+    let script = script_of(wild_said(), |components| wild_event(components).boxed());
+    // Long outages: many bad answers in a row.
+    let long =
+        (prop::option::weighted(0.15, (0..40usize, 10..400usize, wild_said())), prop::bool::weighted(0.1));
+    (script, long).prop_map(|(mut script, (outage, all_leave))| {
+        if let Some((at, long, said)) = outage {
+            let at = at.min(script.said.len());
+            script.said.splice(at..at, std::iter::repeat_n(said, long));
+        }
+        Script { all_leave, ..script }
+    })
+}
+
+fn script_of(
+    said: impl Strategy<Value = Said> + Clone + 'static,
+    event: fn(usize) -> BoxedStrategy<Event>,
+) -> impl Strategy<Value = Script> {
     let phase = (1..100i32, prop_oneof![Just(0i64), Just(20), Just(60)]);
     let on_failure = prop_oneof![4 => Just("FullRollback"), 2 => Just("Hold"), 1 => Just("Notify")];
+    let on_failure = on_failure.prop_map(str::to_owned);
     let gate = (prop_oneof![Just(10i64), Just(30)], 1..4i32, 1..3i32, on_failure);
     (1..=3usize, 0..4i64, 0..3i64, any::<bool>()).prop_flat_map(move |(components, pod, gateway, policy)| {
         let lists = (
@@ -114,7 +177,18 @@ fn script() -> impl Strategy<Value = Script> {
             phases.dedup_by_key(|phase| phase.0);
             phases.push((100, 30));
             let (pod_lag, gateway_lag, is_policy_active) = (pod * 3, gateway, policy);
-            Script { components, phases, gates, pod_lag, gateway_lag, is_policy_active, said, events }
+            let all_leave = false;
+            Script {
+                components,
+                phases,
+                gates,
+                pod_lag,
+                gateway_lag,
+                is_policy_active,
+                said,
+                events,
+                all_leave,
+            }
         })
     })
 }
@@ -162,128 +236,24 @@ fn answer(said: Said, now: Timestamp) -> Reply {
         Said::Infinite => sample(f64::NEG_INFINITY),
         Said::Empty => Answer::Empty,
         Said::Two => Answer::ManySeries(2),
+        Said::Old => Answer::Sample { value: 0.0, sampled_at: now - SignedDuration::from_mins(10) },
+        Said::Warnings => Answer::Warnings("some of the series are missing".into()),
+        Said::WrongType => Answer::WrongType("a matrix".into()),
         Said::Error => Answer::Failed("503".into()),
         Said::Hang => return Reply::Late(Span::seconds(25), Answer::Failed("no answer in time".into())),
     })
 }
 
-fn proof_of(answer: &Answer) -> Proof {
-    match answer {
-        Answer::Sample { value, .. } if *value == 0.0 => Proof::Pass,
-        Answer::Sample { value, .. } if *value == 0.5 => Proof::Fail,
-        _ => Proof::Nothing,
-    }
-}
-
 type Metrics = Rc<RefCell<dyn FnMut(Timestamp) -> Reply>>;
 
-/// A drive under the eyes of the monitors.
-#[derive(Clone)]
-pub struct Play<F> {
-    pub drive: Drive<F>,
-    pub monitors: Monitors,
-    mixed: BTreeSet<&'static str>,
-}
-
-/// The same World with the lists that an edge may deliver in any order turned round.
-fn shuffled(world: &World) -> World {
-    let mut world = world.clone();
-    world.actions.reverse();
-    for component in world.components.values_mut() {
-        component.replica_sets.reverse();
-    }
-    world
-}
-
 impl<F: FnMut(&Measurement, Timestamp) -> Reply> Play<F> {
-    pub fn new(drive: Drive<F>, monitors: Monitors) -> Self {
-        Self { drive, monitors, mixed: BTreeSet::new() }
-    }
-
-    /// Does all that is to do now and goes on to what is due next.
-    pub fn go_on(&mut self) -> Stop {
-        let at = self.drive.cluster.now;
-        for _ in 0..100 {
-            let before = self.drive.world();
-            let plan = self.turn(None);
-            let is_busy = plan.persist || !plan.writes.is_empty() || self.drive.world() != before;
-            if let Some(next) = self.drive.next(&plan).filter(|_| !is_busy) {
-                self.drive.cluster.now = next.max(at);
-                return Stop::Limit;
-            }
-            if !is_busy {
-                return Stop::AtRest;
-            }
-        }
-        panic!("restless: {:#?}", self.drive.plan());
-    }
-
-    /// One decision with all monitors; `crash_after` writes the controller dies.
-    pub fn turn(&mut self, crash_after: Option<usize>) -> Plan {
-        self.drive.catch_up();
-        let world = self.drive.world();
-        let now = self.drive.cluster.now;
-        // P15.
-        assert!(decide(&world, now) == decide(&shuffled(&world), now), "the order of lists changes the plan");
-        let (monitors, mut count) = (&mut self.monitors, 0);
-        let delivered = delivered(&world);
-        let known = monitors.ledger.len();
-        monitors.ledger.extend(delivered);
-        let mut is_dead = crash_after == Some(0);
-        let mut is_lost = is_dead;
-        if is_dead {
-            self.drive.crash();
-        }
-        let plan = if is_dead {
-            self.drive.plan()
-        } else {
-            self.drive.turn(&mut |cluster, plan| {
-                monitors.look(cluster);
-                count += 1;
-                is_dead = crash_after.is_some_and(|after| count >= after);
-                is_lost = is_dead && !plan.persist;
-                !is_dead
-            })
-        };
-        if is_lost {
-            monitors.ledger.truncate(known);
-        }
-        monitors.look(&self.drive.cluster);
-        plan
-    }
-
-    pub fn run(&mut self, seconds: i64) -> Stop {
-        let limit = self.drive.cluster.now + SignedDuration::from_secs(seconds);
-        for _ in 0..600 {
-            let before = self.drive.world();
-            let plan = self.turn(None);
-            let is_busy = plan.persist || !plan.writes.is_empty() || self.drive.world() != before;
-            if is_busy {
-                continue;
-            }
-            match self.drive.next(&plan) {
-                None => return Stop::AtRest,
-                Some(at) if at > limit => {
-                    self.drive.cluster.now = limit;
-                    return Stop::Limit;
-                }
-                Some(at) => self.drive.cluster.now = at.max(self.drive.cluster.now),
-            }
-        }
-        Stop::Restless
-    }
-
     fn happen(&mut self, event: &Event) {
+        record::count(event);
         let cluster = &mut self.drive.cluster;
         match event {
             Event::Push(c, image) => {
                 cluster.push_image(WORKLOADS[*c], IMAGES[*image]);
-                let own = &cluster.deployments[WORKLOADS[*c]].at.uid;
-                let is_active = |set: &&palier::sim::deployments::ReplicaSet| {
-                    set.owner_uid.as_ref() == Some(own) && set.replicas > 0
-                };
-                if cluster.sets.values().filter(is_active).count() > 1 {
-                    // Caught in the middle of a roll: there is no whole version to end at.
+                if is_mixed(cluster, WORKLOADS[*c]) {
                     self.mixed.insert(WORKLOADS[*c]);
                 }
             }
@@ -300,6 +270,17 @@ impl<F: FnMut(&Measurement, Timestamp) -> Reply> Play<F> {
                 if *kind == ActionKind::Promote {
                     self.monitors.promoted.push(run);
                 }
+            }
+            Event::ActLate(kind) => {
+                let run = cluster.status.run.as_ref().map_or(1, |run| run.number);
+                if run > 1 {
+                    cluster.act(action(*kind, run - 1));
+                }
+            }
+            Event::Break(c) => break_canary(cluster, WORKLOADS[*c]),
+            Event::Refuse(refuses) => {
+                cluster.gateway_refuses = refuses.then(|| "no such backend".to_owned());
+                cluster.settle();
             }
             Event::Delete => cluster.deleting = true,
             Event::Reapply(c) => {
@@ -325,8 +306,8 @@ impl<F: FnMut(&Measurement, Timestamp) -> Reply> Play<F> {
             }
             Event::Resume(c) => cluster.pause_by_hand(WORKLOADS[*c], false),
             Event::Jump(seconds) => {
-                cluster.now += SignedDuration::from_secs(*seconds);
-                self.monitors.jump(cluster.now);
+                self.drive.jump(SignedDuration::from_secs(*seconds));
+                self.monitors.jump(self.drive.cluster.now);
             }
             Event::Wait(seconds) => {
                 let stop = self.run(*seconds);
@@ -338,98 +319,12 @@ impl<F: FnMut(&Measurement, Timestamp) -> Reply> Play<F> {
             Event::Takeover => self.take_over(),
         }
     }
-
-    /// Another leader claims; then the old one carries out what it had decided before.
-    fn take_over(&mut self) {
-        let (seen, plan) = (self.drive.working.clone(), self.drive.plan());
-        self.drive.crash();
-        self.drive.epoch += 1;
-        self.turn(None);
-        self.turn(None);
-        let is_claimed = self.drive.cluster.status.epoch == self.drive.epoch;
-        let cluster = &mut self.drive.cluster;
-        if plan.persist {
-            let is_accepted = cluster.store_status(&seen, plan.status.clone()).is_ok();
-            assert!(!(is_claimed && is_accepted), "the old leader stores a status");
-            if !is_accepted {
-                return;
-            }
-            self.drive.crash();
-        }
-        for write in &plan.writes {
-            if self.drive.cluster.apply(write).is_err() {
-                break;
-            }
-            self.monitors.look(&self.drive.cluster);
-        }
-    }
-
-    /// Nothing borrowed is left.
-    pub fn check_end(&self) {
-        check_end(&self.drive.cluster, &self.mixed);
-    }
-
-    /// P9: from here an abort takes all traffic away in a few turns, with every metric server silent.
-    pub fn check_abort(&self) {
-        let cluster = &self.drive.cluster;
-        let Some(run) = cluster.status.run.as_ref().filter(|run| run.ended_at.is_none()) else { return };
-        if run.intent != RunIntent::Release || cluster.deleting {
-            return;
-        }
-        let never = |_: &Measurement, _: Timestamp| Reply::Late(Span::seconds(86_400), Answer::Empty);
-        let mut other = Drive::new(cluster.clone(), never);
-        other.epoch = self.drive.epoch;
-        other.cluster.act(action(ActionKind::Abort, run.number));
-        // Those that depend on others go back before them, one turn after the other.
-        for _ in 0..6 + 2 * cluster.spec.components.len() {
-            other.turn(&mut |_, _| true);
-        }
-        let is_given_up = |name: &str| {
-            let component = other.cluster.status.components.iter().find(|c| c.name == name);
-            component.is_some_and(|c| matches!(c.stage, Stage::Adopting | Stage::Adopted))
-        };
-        for component in cluster.spec.components.iter().filter(|c| !is_given_up(&c.name)) {
-            let weight = weight_of(&other.cluster, &component.workload_ref.name).0;
-            assert_eq!(weight, 0, "abort leaves {weight} % in {:#?}", other.working);
-        }
-    }
 }
 
-fn delivered(world: &World) -> Vec<Entry> {
-    let entry = |answered: &palier::engine::world::Answered| Entry {
-        component: answered.component.clone(),
-        gate: answered.gate.clone(),
-        at: answered.at,
-        proof: proof_of(&answered.answer),
-    };
-    world.answers.iter().map(entry).collect()
-}
-
-/// What must be true once everything is healed and at rest.
-fn check_end(cluster: &Cluster, mixed: &BTreeSet<&str>) {
-    for component in &cluster.spec.components {
-        let workload = component.workload_ref.name.as_str();
-        let service = &cluster.services[workload];
-        assert_eq!(service.selector.get(POD_TEMPLATE_HASH), None, "{workload} stays pinned");
-        assert_eq!(service.rollout_label, None);
-        assert!(!cluster.services.contains_key(&format!("{workload}-canary")), "a canary Service stays");
-        assert_eq!(weight_of(cluster, workload).0, 0);
-        assert_eq!(cluster.routes[workload].backends[0].len(), 1, "the route is not as found");
-        let deployment = &cluster.deployments[workload];
-        let sets = || cluster.sets.values().filter(|set| set.app == workload && set.replicas > 0);
-        assert!(
-            sets().all(|set| set.owner_uid.as_ref() == Some(&deployment.at.uid)),
-            "a ReplicaSet of ours stays"
-        );
-        if !mixed.contains(workload) {
-            assert_eq!(sets().count(), 1, "{:?}", sets().collect::<Vec<_>>());
-            assert_eq!(sets().map(|set| set.available).sum::<i32>(), deployment.replicas);
-        }
-        if cluster.deleting {
-            assert_eq!(deployment.rollout_label, None);
-        }
-    }
-    assert!(!cluster.deleting || !cluster.has_finalizer, "the Rollout cannot go");
+/// Caught in the middle of a roll: there is no whole version to end at.
+fn is_mixed(cluster: &Cluster, workload: &str) -> bool {
+    let own = &cluster.deployments[workload].at.uid;
+    cluster.sets.values().filter(|set| set.owner_uid.as_ref() == Some(own) && set.replicas > 0).count() > 1
 }
 
 fn play(script: &Script) {
@@ -446,7 +341,11 @@ fn play(script: &Script) {
     let healed = Rc::clone(&is_healed);
     let metrics: Metrics = Rc::new(RefCell::new(move |now: Timestamp| {
         next += 1;
-        answer(if *healed.borrow() { Said::Pass } else { said[next % said.len()] }, now)
+        let said = if *healed.borrow() { Said::Pass } else { said[next % said.len()] };
+        if !matches!(said, Said::Pass) {
+            record::count(&said);
+        }
+        answer(said, now)
     }));
     let drive = Drive::new(cluster, move |_: &Measurement, now| (metrics.borrow_mut())(now));
     let mut play = Play::new(drive, Monitors::default());
@@ -456,12 +355,55 @@ fn play(script: &Script) {
         play.check_abort();
     }
     heal(&mut play, &is_healed);
+    if script.all_leave {
+        leave(&mut play);
+    }
+}
+
+/// P25: a Rollout can go when the Deployments have gone before it, and leaves nothing of its own.
+fn leave<F: FnMut(&Measurement, Timestamp) -> Reply>(play: &mut Play<F>) {
+    record::count(&"Gone");
+    let workloads: Vec<String> = play.drive.cluster.deployments.keys().cloned().collect();
+    for workload in workloads {
+        play.drive.cluster.delete_deployment(&workload);
+    }
+    play.drive.cluster.deleting = true;
+    play.run(3_000);
+    let cluster = &play.drive.cluster;
+    assert!(!cluster.has_finalizer, "the Rollout cannot go after its Deployments: {:#?}", play.drive.working);
+    assert!(cluster.sets.values().all(|set| set.owner_uid.is_none()), "a ReplicaSet of ours stays");
+    assert!(cluster.services.values().all(|service| service.owner_uid.is_none()), "a Service of ours stays");
+}
+
+impl crate::shapes::Script for Script {
+    fn any() -> BoxedStrategy<Self> {
+        wild().boxed()
+    }
+
+    fn play(&self) {
+        play(self);
+    }
+}
+
+/// The pods of a canary fail from now on; a version that serves alone is spared.
+fn break_canary(cluster: &mut Cluster, workload: &str) {
+    let deployment = &cluster.deployments[workload];
+    let is_stable = |set: &palier::sim::deployments::ReplicaSet| {
+        set.image == deployment.image && set.owner_uid.as_deref() != Some(ROLLOUT_UID) && set.replicas > 0
+    };
+    let image = deployment.image.clone();
+    if !cluster.sets.values().any(is_stable) {
+        cluster.broken_images.insert(image);
+        cluster.settle();
+    }
 }
 
 /// Faults end: everything comes to rest, and stays there.
 fn heal<F: FnMut(&Measurement, Timestamp) -> Reply>(play: &mut Play<F>, is_healed: &RefCell<bool>) {
     *is_healed.borrow_mut() = true;
     play.drive.cluster.gateway_accepts = true;
+    play.drive.cluster.gateway_refuses = None;
+    play.drive.cluster.broken_images = BTreeSet::from([IMAGES[3].to_owned()]);
     play.drive.cluster.policy_active = true;
     play.drive.cluster.ailing.clear();
     for (index, workload) in WORKLOADS.iter().enumerate() {
@@ -509,5 +451,6 @@ fn a_version_that_never_serves_resumed_by_hand_and_deleted() {
         is_policy_active: true,
         said: vec![Said::Pass],
         events: vec![Event::Push(0, 3), Event::Resume(0), Event::Delete],
+        all_leave: false,
     });
 }

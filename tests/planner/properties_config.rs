@@ -11,10 +11,12 @@ use palier::engine::world::ConfigKind::{self, ConfigMap, Secret};
 use palier::engine::{Answer, Measurement};
 use palier::sim::{Cluster, Drive, Reply, Stop};
 use proptest::prelude::*;
+use serde::{Deserialize, Serialize};
 
 use crate::fixtures::{action, spec, start};
 use crate::monitors::Monitors;
-use crate::properties::Play;
+use crate::play::Play;
+use crate::record;
 use crate::seeds;
 
 const WORKLOAD: &str = "shop-api";
@@ -22,7 +24,7 @@ const OBJECTS: [(ConfigKind, &str); 2] = [(ConfigMap, "app"), (Secret, "key")];
 const VALUES: [&str; 3] = ["old", "new", "newer"];
 const IMAGES: [&str; 3] = ["app:v1", "app:v2", "app:v3"];
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 enum Event {
     /// Somebody writes one of the objects.
     Configure(usize, usize),
@@ -61,8 +63,9 @@ fn event() -> impl Strategy<Value = Event> {
     ]
 }
 
-#[derive(Clone, Debug)]
-struct Script {
+/// A release of configuration, alone or with an image.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Script {
     pod_lag: i64,
     is_policy_active: bool,
     /// Evaluations of the gate that fail, by their number.
@@ -129,6 +132,7 @@ fn watch(cluster: &Cluster) {
 }
 
 fn happen<F: FnMut(&Measurement, Timestamp) -> Reply>(play: &mut Play<F>, event: &Event) {
+    record::count(event);
     let cluster = &mut play.drive.cluster;
     let configure = |cluster: &mut Cluster, object: usize, value: usize| {
         let (kind, name) = OBJECTS[object];
@@ -184,6 +188,16 @@ fn wait<F: FnMut(&Measurement, Timestamp) -> Reply>(play: &mut Play<F>, seconds:
     }
 }
 
+impl crate::shapes::Script for Script {
+    fn any() -> BoxedStrategy<Self> {
+        script().boxed()
+    }
+
+    fn play(&self) {
+        play(self);
+    }
+}
+
 fn play(script: &Script) {
     let mut cluster = Cluster::new(given(), start());
     cluster.add_workload(WORKLOAD, IMAGES[0], 4);
@@ -197,6 +211,9 @@ fn play(script: &Script) {
     let drive = Drive::new(cluster, move |_: &Measurement, now| {
         asked += 1;
         let fails = !*healed.borrow() && failing[asked % failing.len()];
+        if fails {
+            record::count(&"Fail");
+        }
         Reply::Now(Answer::Sample { value: if fails { 0.5 } else { 0.0 }, sampled_at: now })
     });
     let mut play = Play::new(drive, Monitors::default());
@@ -210,6 +227,8 @@ fn play(script: &Script) {
         play.check_abort();
     }
     *is_healed.borrow_mut() = true;
+    // A run that is about to begin may be paused before it does.
+    wait(&mut play, 60);
     let number = play.drive.cluster.status.run.as_ref().map_or(0, |run| run.number);
     play.drive.cluster.act(action(ActionKind::Resume, number));
     wait(&mut play, 3_000);

@@ -5,22 +5,24 @@ use palier::api::{ActionKind, DegradedState, SwitchState};
 use palier::engine::{Answer, Measurement};
 use palier::sim::{Cluster, Drive, Stop};
 use proptest::prelude::*;
+use serde::{Deserialize, Serialize};
 
 use crate::fixtures::action;
+use crate::record;
 use crate::seeds;
 use crate::switches::{FILE, Values, cluster, play};
 
 const KEYS: [&str; 4] = ["flags.json", "SEARCH", "CHAT", "other"];
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 enum Event {
     /// A gate fails from now on, or passes.
-    Gate(&'static str, bool),
+    Gate(String, bool),
     Wait(i64),
     /// A person sets a key.
-    Set(&'static str),
+    Set(String),
     /// A person takes a key away.
-    Drop(&'static str),
+    Drop(String),
     /// A person changes the switch in the file.
     State,
     /// A person changes something beside it.
@@ -30,7 +32,7 @@ enum Event {
     /// The API server refuses reads, or writes, for a while.
     Refuse(bool, i64),
     Act(ActionKind, bool),
-    Push(&'static str, &'static str),
+    Push(String, String),
     /// One decision; the controller dies after so many writes of it.
     Crash(usize),
     Delete,
@@ -38,7 +40,8 @@ enum Event {
 
 fn event() -> impl Strategy<Value = Event> {
     let gate = prop_oneof![3 => Just("slow"), 2 => Just("busy"), 1 => Just("errors")];
-    let key = || prop_oneof![Just("SEARCH"), Just("CHAT"), Just("other")];
+    let gate = gate.prop_map(str::to_owned);
+    let key = || prop_oneof![Just("SEARCH"), Just("CHAT"), Just("other")].prop_map(str::to_owned);
     let kind = prop_oneof![
         Just(ActionKind::Abort),
         Just(ActionKind::Promote),
@@ -58,7 +61,7 @@ fn event() -> impl Strategy<Value = Event> {
         1 => Just(Event::Anew),
         1 => (any::<bool>(), 1..300i64).prop_map(|(reads, seconds)| Event::Refuse(reads, seconds)),
         2 => (kind, any::<bool>()).prop_map(|(kind, full)| Event::Act(kind, full)),
-        2 => push.prop_map(|(workload, image)| Event::Push(workload, image)),
+        2 => push.prop_map(|(workload, image): (&str, &str)| Event::Push(workload.into(), image.into())),
         8 => (0..4usize).prop_map(Event::Crash),
         1 => Just(Event::Delete),
     ]
@@ -87,11 +90,15 @@ impl<F: FnMut(&Measurement, jiff::Timestamp) -> Answer> World<F> {
     }
 
     fn happen(&mut self, event: &Event) {
+        match event {
+            Event::Refuse(..) => record::count(&"RefuseMap"),
+            event => record::count(event),
+        }
         self.edits += 1;
         let theirs = format!("theirs {}", self.edits);
         match event {
             Event::Gate(gate, fails) => {
-                self.values.borrow_mut().insert((*gate).to_owned(), if *fails { 1.0 } else { 0.0 });
+                self.values.borrow_mut().insert(gate.clone(), if *fails { 1.0 } else { 0.0 });
             }
             Event::Wait(seconds) => self.wait(*seconds),
             Event::Set(key) => self.edit(key, |_| Some(theirs.clone())),
@@ -141,7 +148,10 @@ impl<F: FnMut(&Measurement, jiff::Timestamp) -> Answer> World<F> {
     fn wait(&mut self, seconds: i64) {
         let limit = self.drive.cluster.now + jiff::SignedDuration::from_secs(seconds);
         let wanted = &self.wanted;
-        let stop = self.drive.run(limit, |cluster, _| look(cluster, wanted));
+        let stop = self.drive.run(limit, |cluster, plan| {
+            look(cluster, wanted);
+            record::decision(plan);
+        });
         assert_ne!(stop, Stop::Restless, "{:#?}", self.drive.working);
         self.drive.cluster.now = self.drive.cluster.now.max(limit);
     }
@@ -227,6 +237,25 @@ fn run(then: &str, events: &[Event]) {
     assert!(!world.drive.cluster.deleting || !world.drive.cluster.has_finalizer);
     let is_stuck = world.drive.happened.iter().any(|(_, it)| it.message.contains("could not set back"));
     assert!(!is_stuck, "no refusal lasts that long");
+}
+
+/// Two modes of degraded operation, and the people who edit the same switches.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Script {
+    then: String,
+    events: Vec<Event>,
+}
+
+impl crate::shapes::Script for Script {
+    fn any() -> BoxedStrategy<Self> {
+        let then = prop_oneof![Just("PartialRollback"), Just("FullRollback")];
+        let script = (then, prop::collection::vec(event(), 1..30));
+        script.prop_map(|(then, events)| Self { then: then.to_owned(), events }).boxed()
+    }
+
+    fn play(&self) {
+        run(&self.then, &self.events);
+    }
 }
 
 fn config() -> ProptestConfig {

@@ -1,21 +1,23 @@
 //! Hooks under random fates, words of people and crashes: one Job for each attempt, never two at once, and always an end.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use palier::api::{ActionKind, Hook, HookFailure, HookPoint, HookState, Outcome, RunIntent, Span};
 use palier::engine::world::JobState;
 use palier::engine::{Answer, Measurement};
 use palier::sim::{Cluster, Drive, Fate};
 use proptest::prelude::*;
+use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use crate::fixtures::{action, at, cluster, spec};
 use crate::monitors::{check_record, weight_of};
+use crate::record;
 use crate::seeds;
 
 /// What one release is put through.
-#[derive(Clone, Debug)]
-struct Script {
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Script {
     hooks: Vec<(HookPoint, HookFailure, i32, Vec<Fate>)>,
     /// Answer of the gate, as a share in per cent.
     errors: i32,
@@ -118,6 +120,20 @@ fn watch(cluster: &Cluster) {
         };
         assert!(of_hook.iter().all(|made| is_stored(&made.name)), "a Job without an attempt");
     }
+    for hook in &cluster.spec.hooks {
+        let mut done = BTreeSet::new();
+        let mut attempts: BTreeMap<_, i32> = BTreeMap::new();
+        for made in cluster.made_from(&hook.name) {
+            let of = ["PALIER_RUN", "PALIER_POINT", "PALIER_COMPONENT", "PALIER_PHASE"]
+                .map(|it| &made.environment[it]);
+            *attempts.entry(of).or_default() += 1;
+            let is_done =
+                cluster.jobs.jobs.get(&made.name).is_some_and(|job| job.state == JobState::Complete);
+            assert!(!is_done || done.insert(of), "{} was done already: {of:?}", hook.name);
+            let is_limited = hook.on_failure == HookFailure::Continue;
+            assert!(!is_limited || attempts[&of] <= hook.retries + 1, "{} is tried for ever", hook.name);
+        }
+    }
     let is_over = |name: &String| {
         let states = run.hooks.iter().filter(|it| it.name == *name).map(|it| it.state);
         states.eq([HookState::Succeeded])
@@ -167,6 +183,7 @@ fn play(script: &Script) -> Drive<impl FnMut(&Measurement, jiff::Timestamp) -> A
             writes += 1;
             !script.crashes.contains(&writes)
         });
+        record::decision(&plan);
         let is_busy = plan.persist || !plan.writes.is_empty() || drive.plan() != plan;
         let is_gone = drive.cluster.deleting && !drive.cluster.has_finalizer;
         let has_ended = drive.working.run.as_ref().is_some_and(|run| run.ended_at.is_some());
@@ -193,30 +210,53 @@ fn config() -> ProptestConfig {
     ProptestConfig { cases: usual.cases / 8, ..usual }
 }
 
+/// Plays a script, and looks at what is left.
+fn check(script: &Script) {
+    let drive = play(script);
+    let cluster = &drive.cluster;
+    let Some(run) = drive.working.run.as_ref() else { return };
+    for hook in &run.hooks {
+        assert!(matches!(hook.state, HookState::Succeeded | HookState::Failed), "{hook:?}");
+    }
+    for spec in &cluster.spec.hooks {
+        let made = cluster.made_from(&spec.name);
+        if spec.at == HookPoint::OnFullRollback && !made.is_empty() {
+            assert_eq!(run.outcome, Some(Outcome::RolledBack));
+            let backups = cluster.spec.hooks.iter().filter(|it| it.backup).map(|it| &it.name);
+            let done = run
+                .hooks
+                .iter()
+                .find(|it| backups.clone().any(|name| *name == it.name) && it.state == HookState::Succeeded);
+            let expected = done.map(|it| it.job.clone()).unwrap_or_default();
+            for made in made {
+                assert_eq!(&made.environment["PALIER_BACKUP"], &expected);
+            }
+        }
+    }
+    let is_left =
+        cluster.jobs.jobs.values().any(|job| job.state == JobState::Running && job.gone_at.is_none());
+    assert!(!is_left || cluster.deleting, "a Job goes on after the run: {:?}", cluster.jobs.jobs);
+}
+
+impl crate::shapes::Script for Script {
+    fn any() -> BoxedStrategy<Self> {
+        script().boxed()
+    }
+
+    fn play(&self) {
+        self.hooks.iter().flat_map(|(.., fates)| fates).for_each(record::count);
+        self.words.iter().for_each(|(_, kind)| record::count(&format!("Act({kind:?})")));
+        self.crashes.iter().for_each(|_| record::count(&"Crash"));
+        self.deleted_at.iter().for_each(|_| record::count(&"Delete"));
+        check(self);
+    }
+}
+
 proptest! {
     #![proptest_config(config())]
 
     #[test]
     fn hooks_keep_their_promises_whatever_happens(script in script()) {
-        let drive = play(&script);
-        let cluster = &drive.cluster;
-        let Some(run) = drive.working.run.as_ref() else { return Ok(()) };
-        for hook in &run.hooks {
-            prop_assert!(matches!(hook.state, HookState::Succeeded | HookState::Failed), "{hook:?}");
-        }
-        for spec in &cluster.spec.hooks {
-            let made = cluster.made_from(&spec.name);
-            if spec.at == HookPoint::OnFullRollback && !made.is_empty() {
-                prop_assert_eq!(run.outcome, Some(Outcome::RolledBack));
-                let backups = cluster.spec.hooks.iter().filter(|it| it.backup).map(|it| &it.name);
-                let done = run.hooks.iter().find(|it| backups.clone().any(|name| *name == it.name) && it.state == HookState::Succeeded);
-                let expected = done.map(|it| it.job.clone()).unwrap_or_default();
-                for made in made {
-                    prop_assert_eq!(&made.environment["PALIER_BACKUP"], &expected);
-                }
-            }
-        }
-        let is_left = cluster.jobs.jobs.values().any(|job| job.state == JobState::Running && job.gone_at.is_none());
-        prop_assert!(!is_left || cluster.deleting, "a Job goes on after the run: {:?}", cluster.jobs.jobs);
+        check(&script);
     }
 }

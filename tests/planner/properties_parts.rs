@@ -8,13 +8,15 @@ use palier::api::{ActionKind, Outcome, RolloutSpec, RolloutState};
 use palier::engine::{Answer, Measurement};
 use palier::sim::{Cluster, Drive, Reply, Stop};
 use proptest::prelude::*;
+use serde::{Deserialize, Serialize};
 
 use crate::fixtures::{action, start};
 use crate::monitors::Monitors;
-use crate::properties::Play;
+use crate::play::Play;
+use crate::record;
 use crate::seeds;
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 enum Event {
     Push(usize),
     Wait(i64),
@@ -24,12 +26,13 @@ enum Event {
     Crash(usize),
 }
 
-#[derive(Clone, Debug)]
-struct Script {
+/// A release of parts that depend on each other.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Script {
     /// For each component, a bit for every component before it in the list that it depends on.
     depends_on: Vec<u8>,
     /// For each component, what its gate asks for.
-    wishes: Vec<&'static str>,
+    wishes: Vec<String>,
     /// For each component, the evaluations that fail, by their number.
     failing: Vec<Vec<bool>>,
     /// Extra pods beyond the least that is needed.
@@ -60,6 +63,7 @@ fn script() -> impl Strategy<Value = Script> {
     let wish = prop_oneof![
         4 => Just("PartialRollback"), 2 => Just("StepBack"), 1 => Just("FullRollback"), 1 => Just("Hold"),
     ];
+    let wish = wish.prop_map(str::to_owned);
     let fails = prop::bool::weighted(0.06);
     (2..=8usize).prop_flat_map(move |n| {
         (
@@ -101,7 +105,7 @@ fn spec_of(script: &Script) -> RolloutSpec {
         };
         serde_json::json!({
             "name": name(index), "workloadRef": {"name": name(index)}, "dependsOn": on.collect::<Vec<_>>(),
-            "gates": [gate(script.wishes[index])], "phases": skips,
+            "gates": [gate(&script.wishes[index])], "phases": skips,
             "traffic": {"service": name(index), "gatewayAPI": {"httpRoutes": [{"name": name(index)}]}},
         })
     };
@@ -124,6 +128,7 @@ fn spec_of(script: &Script) -> RolloutSpec {
 }
 
 fn happen<F: FnMut(&Measurement, Timestamp) -> Reply>(play: &mut Play<F>, event: &Event) {
+    record::count(event);
     let cluster = &mut play.drive.cluster;
     let run = cluster.status.run.as_ref().map_or(1, |run| run.number);
     match event {
@@ -149,6 +154,16 @@ fn happen<F: FnMut(&Measurement, Timestamp) -> Reply>(play: &mut Play<F>, event:
     }
 }
 
+impl crate::shapes::Script for Script {
+    fn any() -> BoxedStrategy<Self> {
+        script().boxed()
+    }
+
+    fn play(&self) {
+        play(self);
+    }
+}
+
 fn play(script: &Script) {
     let mut cluster = Cluster::new(spec_of(script), start());
     for index in 0..script.depends_on.len() {
@@ -162,6 +177,9 @@ fn play(script: &Script) {
         let index: usize = m.component[1..].parse().expect("a number");
         asked[index] += 1;
         let fails = !*healed.borrow() && failing[index][asked[index] % failing[index].len()];
+        if fails {
+            record::count(&"Fail");
+        }
         Reply::Now(Answer::Sample { value: if fails { 0.5 } else { 0.0 }, sampled_at: now })
     });
     let mut play = Play::new(drive, Monitors::default());

@@ -10,7 +10,7 @@ use palier::sim::{Cluster, Drive, Reply};
 
 use crate::fixtures::{action, spec, start};
 use crate::monitors::{Monitors, weight_of};
-use crate::properties::Play;
+use crate::play::Play;
 
 type Metrics = fn(&Measurement, Timestamp) -> Reply;
 

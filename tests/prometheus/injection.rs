@@ -177,7 +177,7 @@ proptest! {
     #[test]
     fn presets_keep_their_shape(name in "[a-z]([-a-z0-9]{0,30}[a-z0-9])?") {
         for preset in Preset::ALL {
-            for query in [preset.bad(), preset.total(), preset.buckets()] {
+            for query in [preset.number(), preset.bad(), preset.total(), preset.buckets()].into_iter().flatten() {
                 let [plain, text] = ["x", &*name].map(|value| substitute(query, &named(value)).unwrap());
                 let [plain, shape] = [&plain, &text].map(|query| Shape::of(query).unwrap());
                 prop_assert_eq!(plain.tree, shape.tree);

@@ -20,6 +20,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::api::{BucketsRule, CountersRule, Gate, GateStatistics, GateStatus, Rule, SequentialRate, Span};
 
+use super::flaw::{self, Flaw};
 use super::plan::Ask;
 use super::query::{QueryError, Variables, substitute};
 use super::revision::hash;
@@ -184,7 +185,8 @@ impl<'c> Counting<'c> {
     /// The moment from which the next block is counted.
     fn base(&self, counted: &GateStatistics) -> Timestamp {
         let begins_at = self.schedule().begins_at;
-        counted.counted_until.filter(|until| *until > begins_at).unwrap_or(begins_at)
+        let known = counted.counted_until.filter(|_| !flaw::is(Flaw::CountedTwice));
+        known.filter(|until| *until > begins_at).unwrap_or(begins_at)
     }
 
     /// How far back a gate looks that judges anew each time; `None` for one that counts since the run began.

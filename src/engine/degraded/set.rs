@@ -1,6 +1,7 @@
 //! The switches of degraded modes: recorded, set, watched and set back.
 
 use crate::api::{DegradedState, DegradedStatus, RunIntent, Stage, SwitchState, SwitchStatus};
+use crate::engine::flaw::{self, Flaw};
 use crate::engine::plan::{Inquiry, Reason};
 use crate::engine::switches::{self, Drafts, Sight, SwitchError, sight};
 use crate::engine::turn::{Turn, after, takes_part};
@@ -125,7 +126,10 @@ fn set_back<'w>(turn: &mut Turn<'w>, mode: &mut DegradedStatus, drafts: &mut Dra
             Sight::Seen(config_map) if is_at(config_map, switch, switch.found.as_deref()) => {
                 switch.state = SwitchState::Restored;
             }
-            Sight::Seen(config_map) if is_at(config_map, switch, Some(&switch.set)) => {
+            Sight::Seen(config_map)
+                if is_at(config_map, switch, Some(&switch.set))
+                    || flaw::is(Flaw::ForeignSwitchOverwritten) =>
+            {
                 if let Err(error) = change(turn, mode, config_map, switch, drafts, switch.found.as_deref()) {
                     say(mode, &error.to_string());
                 }

@@ -3,6 +3,7 @@
 use crate::api::{Hook, HookFailure, HookState, HookStatus, Outcome, RunIntent, Span};
 
 use super::{attempts, is_awaited, is_forward, is_held, is_over, job, restart_clock, spec_of, words};
+use crate::engine::flaw::{self, Flaw};
 use crate::engine::partial::{self, Failure};
 use crate::engine::plan::{Inquiry, Reason, Write};
 use crate::engine::turn::{Turn, after, clip};
@@ -132,7 +133,7 @@ fn begin(turn: &mut Turn<'_>, status: &mut HookStatus, hook: &Hook) -> Option<St
         let why = "this controller does not run hooks: set hooks.enabled in the chart";
         return fail(turn, status, hook, why);
     }
-    if status.started_at.is_some() {
+    if status.started_at.is_some() && !flaw::is(Flaw::HookRunsAgainWhenGone) {
         return fail(turn, status, hook, "its Job is gone");
     }
     if !is_awaited(turn, status) {
@@ -175,7 +176,7 @@ fn fail(turn: &mut Turn<'_>, status: &mut HookStatus, hook: &Hook, why: &str) ->
         settle(turn, status, HookState::Failed, why);
         return None;
     }
-    if status.attempt < attempts(hook) {
+    if status.attempt < attempts(hook) || flaw::is(Flaw::HookRetriedForEver) {
         tell(turn, &format!("it is tried again, attempt {} of {} was this", status.attempt, attempts(hook)));
         settle(turn, status, HookState::Retrying, why);
         return None;

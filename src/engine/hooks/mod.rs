@@ -22,6 +22,7 @@ use crate::api::{
     ComponentStatus, Hook, HookPoint, HookState, HookStatus, Outcome, RunIntent, RunStatus, Stage,
 };
 
+use super::flaw;
 use super::plan::Write;
 use super::turn::{Turn, goes_forward};
 
@@ -49,6 +50,16 @@ pub(super) fn run_at(turn: &mut Turn<'_>, point: HookPoint, component: &str, pha
         let is_this = |it: &&HookStatus| is_of(it, hook, component, phase);
         let known = turn.run().and_then(|run| run.hooks.iter().find(is_this)).cloned();
         match known {
+            Some(status) if is_restored_again(&status) => {
+                turn.run_on()
+                    .iter_mut()
+                    .for_each(|run| run.hooks.retain(|it| !is_of(it, hook, component, phase)));
+                let again = HookStatus { attempt: 2, state: HookState::Running, started_at: None, ..status };
+                let again = HookStatus { job: job::name(turn, &again), ..again };
+                turn.run_on().iter_mut().for_each(|run| run.hooks.push(again.clone()));
+                turn.wake(turn.now);
+                return Hooked::Under(words::of(turn, &again));
+            }
             Some(status) if is_over(&status) => {}
             Some(status) => return Hooked::Under(words::of(turn, &status)),
             None if is_forward(point) && turn.is_paused() => return Hooked::Under("paused".to_owned()),
@@ -59,6 +70,14 @@ pub(super) fn run_at(turn: &mut Turn<'_>, point: HookPoint, component: &str, pha
         }
     }
     Hooked::Done
+}
+
+/// [`flaw::Flaw::RestoreRunsTwice`].
+fn is_restored_again(status: &HookStatus) -> bool {
+    flaw::is(flaw::Flaw::RestoreRunsTwice)
+        && status.point == HookPoint::OnFullRollback
+        && status.state == HookState::Succeeded
+        && status.attempt == 1
 }
 
 /// Lets go of every Job whose attempt is stored as started, or that nobody waits for any more.

@@ -1,0 +1,58 @@
+//! The bugs, where each comes from, and the shape of scripts that is likely to show it.
+
+use palier::engine::flaw::Flaw;
+
+/// Not a shape of scripts: every order of events in the world of `tests/model`.
+pub const SMALL_WORLD: &str = "small world";
+
+/// Issues are those of the peers' trackers; class, P and scenario are of the test plan.
+pub const FLAWS: [(Flaw, &str, &str); 48] = [
+    (Flaw::ShortBake, "argo #1360, PR #4602; class 12", "one"),
+    (Flaw::FormerRunsPhasesCount, "argo #721, #2769, flagger #30; class 17, scenario 15", "config"),
+    (Flaw::FormerPhasesProofCounts, "argo #721, flagger #30; P5, scenario 15", "one"),
+    (Flaw::NanPasses, "argo evaluate.go, flagger #1637; P6, scenarios 9 and 11", "one"),
+    (Flaw::NothingPasses, "argo #1466, flagger #1035; class 14, scenario 13", "one"),
+    (Flaw::OutagePasses, "argo #4535, #4770; scenario 10", "one"),
+    (Flaw::CacheIsEvidence, "flagger #1763; P6, scenario 12", "one"),
+    (Flaw::BakesBeforeAccepted, "argo #4612, #4564; class 5, scenario 19", "one"),
+    (Flaw::RouteErrorIgnored, "trail of bits ARGO-005; scenario 32", "one"),
+    (Flaw::TwinStays, "kruise #230, argo #1453; class 19", "one"),
+    (Flaw::PodsBeforeTraffic, "argo PR #4612, #2050, kruise #230; class 2, scenario 27", "one"),
+    (Flaw::NoLastBake, "argo #3586, #3681; class 2, scenario 21", "one"),
+    (Flaw::RollbackWaitsForMetrics, "argo #4841, #4898; class 4, scenario 18", "one"),
+    (Flaw::NoWayBackWhilePromoting, "flagger #1588, #1898; class 10, scenario 24", SMALL_WORLD),
+    (Flaw::WeightsDoNotSum, "argo #3467, #3474; P1, scenario 20", "one"),
+    (Flaw::SizeIsFixedAtTheRaise, "argo #4321, #1415; class 19, P32", "one"),
+    (Flaw::StableShrinks, "argo #3372, #3020, flagger #1600; class 3, scenario 17", "one"),
+    (Flaw::DependentsStayUp, "P11, scenario 22", "parts"),
+    (Flaw::DegradedLeavesSwitches, "class 18, P12", "degraded"),
+    (Flaw::ForeignSwitchOverwritten, "argo #2266, #1070; class 18, P20", "degraded"),
+    (Flaw::HookRunsAgainWhenGone, "argo #1107, #3015; class 13, P14", "hooks"),
+    (Flaw::RestoreRunsTwice, "argo #2897, #1107; class 13, P14", "hooks"),
+    (Flaw::FinalizerWaitsForDeployment, "flagger #1562, #640, #686; class 19, scenario 25", "one"),
+    (Flaw::NameNotUid, "kruise #191, sieve's stale reads; P19, scenario 29", "one"),
+    (Flaw::NoWriteAhead, "argo #4842, #4804; P16, scenario 7", "one"),
+    (Flaw::PinComesLate, "kruise #230; scenario 27", "one"),
+    (Flaw::HookRetriedForEver, "argo #3015, #1118; class 13, scenario 31", "hooks"),
+    (Flaw::EndlessCreates, "argo #1118, #3064, #2982; class 7, scenario 31", "one"),
+    (Flaw::RestartIsARelease, "argo #4696, flagger #1201, #1673; class 1", "one"),
+    (Flaw::RejectedStartsAgain, "argo #2929, flagger #989; class 13, scenario 26", "one"),
+    (Flaw::PauseIgnored, "argo #3354, flagger #1248; P28, scenario 16", "one"),
+    (Flaw::AnyRunsActions, "argo #2929; P27", "one"),
+    (Flaw::NoStandBy, "argo #2117, #3355; class 8, scenario 1", SMALL_WORLD),
+    (Flaw::NoClaim, "argo #2117, flagger #1613; class 8, P13", SMALL_WORLD),
+    (Flaw::ServiceGoesUndrained, "argo #1718, #2864; class 6, scenario 22", "one"),
+    (Flaw::RouteNotAsFound, "gatewayapi plugin #217, flagger #1573; class 18, P12", "one"),
+    (Flaw::PauseIsNoProgress, "argo #1268, #3711, #3534; class 16, scenario 33", "one"),
+    (Flaw::ClockTrusted, "P26", "one"),
+    (Flaw::EndsBeforeRecord, "argo #4073; class 9, P12", "one"),
+    (Flaw::RoomIgnored, "argo PR #4221, #1583; class 20", "parts"),
+    (Flaw::DependentsStartEarly, "P10", "parts"),
+    (Flaw::ListOrderMatters, "argo #3078, #3758; class 7, P15", "one"),
+    (Flaw::AbortForgotten, "kruise #257, argo #2929; P8, scenario 28", "one"),
+    (Flaw::TrafficToNobody, "flagger #874, argo #2781; class 15, scenario 22", "one"),
+    (Flaw::StableGetsNewConfig, "argo #2507, #3602; class 5, scenario 19", "config"),
+    (Flaw::CountedTwice, "argo #4073; class 9, P16", "counting"),
+    (Flaw::StaysPaused, "argo #3855, flagger #1550; class 19, scenario 25", "one"),
+    (Flaw::CopiesStay, "argo #2855, flux #10; class 20", "config"),
+];
