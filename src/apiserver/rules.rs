@@ -26,10 +26,8 @@ pub fn mistakes(kind: Kind, before: Option<&Value>, after: &Value) -> Vec<Cause>
                 of_immutable(kind, before, after, &mut found);
             }
         }
-        Kind::Job => {
-            if before.is_some_and(|before| before["spec"]["template"] != after["spec"]["template"]) {
-                found.push(Cause::invalid("spec.template", &json!("…"), "field is immutable"));
-            }
+        Kind::Job if before.is_some_and(|it| it["spec"]["template"] != after["spec"]["template"]) => {
+            found.push(Cause::invalid("spec.template", &json!("…"), "field is immutable"));
         }
         _ => {}
     }

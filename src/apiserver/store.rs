@@ -388,10 +388,10 @@ impl Store {
         if !is_last {
             return Ok(self.commit(caller, Verb::Update, key.clone(), Some(before), after));
         }
-        // Watches are told the version of the deletion, who asked for it is not.
-        let version = before["metadata"]["resourceVersion"].clone();
-        let mut last = Value::clone(&self.commit(caller, Verb::Delete, key.clone(), Some(before), after));
-        last["metadata"]["resourceVersion"] = version;
+        // Watches are told what was stored last, with the version of the deletion; who asked for it is told what they wrote, with
+        // the version before.
+        let (last, gone) = (after, Value::clone(&before));
+        self.commit(caller, Verb::Delete, key.clone(), Some(before), gone);
         Ok(Arc::new(last))
     }
 
