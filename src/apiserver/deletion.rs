@@ -5,7 +5,8 @@ use serde_json::{Value, json};
 
 use super::kinds::{Generation, Kind};
 use super::refusal::Refusal;
-use super::store::{Key, Precondition, metadata_of, whole_seconds};
+use super::store::{Key, Precondition};
+use super::version::{metadata_of, whole_seconds};
 
 const FOREGROUND: &str = "foregroundDeletion";
 const ORPHAN: &str = "orphan";

@@ -21,6 +21,7 @@ pub mod schema;
 pub mod selector;
 pub mod server;
 pub mod store;
+pub mod version;
 pub mod watch;
 pub mod weather;
 pub mod writes;

@@ -9,7 +9,8 @@ use super::patch;
 use super::refusal::Refusal;
 use super::request::{Act, Asked};
 use super::schema::{self, Cause};
-use super::store::{Caller, Part, Precondition, Store, other_uid};
+use super::store::{Caller, Part, Precondition, Store};
+use super::version::other_uid;
 
 /// The letters of generated names.
 /// <https://github.com/kubernetes/kubernetes/blob/master/staging/src/k8s.io/apimachinery/pkg/util/rand/rand.go>

@@ -42,7 +42,7 @@ use given::Given;
 use side::Side;
 
 /// Sequences; each has a namespace of its own.
-const SEEDS: u64 = 120;
+const SEEDS: u64 = 60;
 /// Requests of each, besides its watches.
 const REQUESTS: usize = 40;
 

@@ -160,7 +160,9 @@ impl Play {
 
     fn rollout(&mut self) -> String {
         if self.store.get(Kind::Rollout, NS, "shop").is_none() {
-            self.create(Kind::Rollout, json!({"metadata": {"name": "shop"}, "spec": {}}));
+            let components = json!([{"name": "api", "workloadRef": {"name": "api"}}]);
+            let spec = json!({"components": components});
+            self.create(Kind::Rollout, json!({"metadata": {"name": "shop"}, "spec": spec}));
         }
         text(&self.get(Kind::Rollout, "shop"), "/metadata/uid").to_owned()
     }
