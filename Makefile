@@ -15,7 +15,7 @@ help: ## What can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  %-16s %s\n", $$1, $$2}'
 
 .PHONY: test
-test: fmt-check lint core unit model seeds flaws e2e ## Everything: format, lint, units, properties, end-to-end
+test: fmt-check lint core unit model seeds flaws crash e2e ## Everything: format, lint, units, properties, end-to-end
 
 .PHONY: fmt-check
 fmt-check:
@@ -32,6 +32,10 @@ core: ## The pure rings alone: proof that they need neither network nor runtime
 .PHONY: unit
 unit: ## Units, properties, the house; no cluster
 	$(CARGO) test --locked --lib --bins --test architecture --test planner --test cli --test lint --test prometheus --test api --test controller --test fuzz --test gates-smoke
+
+.PHONY: crash
+crash: ## The real controller in a simulated cluster: every fault at every write, and random stories
+	$(CARGO) test --locked --quiet --profile search --test crash
 
 .PHONY: e2e
 e2e: lab-build ## The chart's policies, the simulated API server's likeness and the end-to-end suite on the local control plane
