@@ -9,7 +9,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use crate::api::{Outcome, Rollout, Span};
-use crate::apiserver::natives::Settings;
+use crate::apiserver::natives::{Native, Settings};
 use crate::apiserver::{Act, Deed, Fate, Front, Kind, Refusal, Sight, Sighted, Store, Weather};
 use crate::rig::given::{SHOP, image};
 use crate::rig::visitors::Visits;
@@ -101,10 +101,14 @@ const SCENES: [Scene; 3] = [
 pub fn demo(args: &DemoArgs, printer: &Printer) -> Result<ExitStatus, CliError> {
     let stop = Arc::new(AtomicBool::new(false));
     listen(stop.clone());
+    let late = Span::seconds(2);
     let mut settings = Settings {
         seed: args.seed,
         pod_start: Span::seconds(2),
         pod_end: Span::seconds(1),
+        // What Kubernetes' controllers do comes when it comes: that is the chance of the demo.
+        lags: [Native::ReplicaSets, Native::Endpoints, Native::Gateway].map(|native| (native, late)).into(),
+        shuffles: true,
         ..Settings::default()
     };
     if args.fault.contains(&DemoFault::SlowGateway) {
@@ -156,10 +160,9 @@ impl<'d> Demo<'d> {
         let refused = |refusal: Refusal| CliError::Usage(refusal.to_string());
         self.rig.furnish(&[WORKLOAD]).map_err(refused)?;
         let replica = Replica::start(self.rig, self.setup());
-        let known = |store: &Store| {
-            rollout(store).is_some_and(|it| !it["status"]["components"][0]["stable"].is_null())
-        };
-        if let Err(late) = self.rig.until("Palier takes hold of the workload", LONGEST, known).await {
+        if let Err(late) =
+            self.rig.until("Palier has hold of the workload, which serves", LONGEST, is_ready).await
+        {
             return Err(CliError::Usage(late.to_string()));
         }
         self.printer.print(OPENING)?;
@@ -336,6 +339,13 @@ fn weather((loses, refuses, is_slow): (bool, bool, bool)) -> Weather {
 
 fn rollout(store: &Store) -> Option<&Value> {
     store.get(Kind::Rollout, SHOP, "shop").map(AsRef::as_ref)
+}
+
+/// The workload serves all who ask, and Palier knows its version.
+fn is_ready(store: &Store) -> bool {
+    let is_known = rollout(store).is_some_and(|it| !it["status"]["components"][0]["stable"].is_null());
+    let slices = store.list(Kind::EndpointSlice, Some(SHOP));
+    is_known && slices.flat_map(|(_, slice)| slice["endpoints"].as_array().into_iter().flatten()).count() == 4
 }
 
 fn read(store: &Store) -> Option<Rollout> {

@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod actions;
+mod demo;
 mod explain;
 mod fixtures;
 mod golden;
