@@ -14,6 +14,8 @@ use super::view::clean;
 
 /// The longest time for one answer.
 const CALL_TIMEOUT: Duration = Duration::from_secs(15);
+/// The longest silence of a connection: longer than that of a healthy watch, which the API server ends after 290 s.
+const READ_TIMEOUT: Duration = Duration::from_secs(330);
 /// The longest time to open a connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -58,6 +60,7 @@ pub async fn configure(target: &Target) -> Result<Config, CliError> {
         },
     };
     config.connect_timeout = Some(CONNECT_TIMEOUT);
+    config.read_timeout = Some(READ_TIMEOUT);
     // Repeats are decided where the request is made: a repeated create could create twice.
     config.default_retry = false;
     Ok(config)

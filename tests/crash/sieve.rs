@@ -90,6 +90,7 @@ sieve![
     scaled,
     deleted,
     paused,
+    former_again,
     chain_good,
     chain_bad
 ];

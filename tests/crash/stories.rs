@@ -36,6 +36,7 @@ stories![
     scaled,
     deleted,
     paused,
+    former_again,
     chain_good,
     chain_bad
 ];

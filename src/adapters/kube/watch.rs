@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use futures::StreamExt;
 use kube::api::Api;
-use kube::runtime::watcher::{Config, Error, watcher};
+use kube::runtime::watcher::{Config, Error, Event, watcher};
+use tokio::time::timeout;
 
 use super::call::{CallError, Cluster, Path};
 use super::row::{Arrival, Row, View};
@@ -17,6 +18,10 @@ const PAGE: u32 = 200;
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 /// The pause after which a kind that is not served is asked for again.
 const NOT_SERVED_PAUSE: Duration = Duration::from_secs(60);
+
+/// The longest wait for one page of a list. The watcher itself waits for ever: a connection that is open and silent would leave a store
+/// as it was for good.
+const LONGEST_PAGE: Duration = Duration::from_secs(60);
 
 /// What is watched of a kind.
 #[derive(Clone, Debug, Default)]
@@ -44,10 +49,24 @@ pub async fn keep<V: View>(
     let mut failures = 0_u32;
     loop {
         let mut events = std::pin::pin!(watcher(api.clone(), config.clone()));
-        while let Some(event) = events.next().await {
+        let mut is_listing = true;
+        loop {
+            let next = async {
+                if is_listing { timeout(LONGEST_PAGE, events.next()).await } else { Ok(events.next().await) }
+            };
+            let Ok(event) = next.await else {
+                on_error(format!("the list of {} did not come: listing again", V::PLURAL));
+                break;
+            };
+            let Some(event) = event else { break };
             let fed = match event {
                 Ok(event) => {
                     failures = 0;
+                    is_listing = match &event {
+                        Event::Init => true,
+                        Event::InitDone => false,
+                        _ => is_listing,
+                    };
                     store.feed(event)
                 }
                 Err(error) if is_not_served(&error) => {
@@ -59,6 +78,7 @@ pub async fn keep<V: View>(
                     continue;
                 }
                 Err(error) => {
+                    is_listing |= is_expired(&error);
                     // A watch that has grown too old is ordinary: the next poll lists again.
                     if !is_expired(&error) {
                         on_error(format!("the watch of {} failed: {error}", V::PLURAL));

@@ -3,29 +3,47 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use palier::apiserver::{Kind, Verb};
+use palier::rig::{Given, Proof};
 use serde_json::Value;
 
 use super::scene::Part;
 use super::{Broken, Look, Monitor, broke};
 
 /// The way back of each component.
-#[derive(Default)]
-pub struct WayBack {
+pub struct WayBack<'g> {
+    given: &'g [Given],
+    /// A person wants something back.
+    aborted: bool,
     /// Weight by component.
     weights: BTreeMap<String, i64>,
     /// Canary ReplicaSets (by uid) that were taken back to 0 by the controller, by component.
     back: BTreeMap<String, BTreeSet<String>>,
-    /// Retries asked for by a person free every latch.
-    retries: usize,
 }
 
-impl Monitor for WayBack {
+impl<'g> WayBack<'g> {
+    pub fn new(given: &'g [Given]) -> Self {
+        Self { given, aborted: false, weights: BTreeMap::new(), back: BTreeMap::new() }
+    }
+
+    /// Whether there is a reason to go back for good. Without one a canary that has lost its pods only lends its share to stable.
+    fn has_reason(&self, look: &Look<'_>, set: &Value) -> bool {
+        let failed = |it: &Given| {
+            it.at <= look.change.at
+                && it.proof == Proof::Fail
+                && it.about.get("set").is_some_and(|name| set["metadata"]["name"] == **name)
+        };
+        self.aborted || self.given.iter().any(failed)
+    }
+}
+
+impl Monitor for WayBack<'_> {
     fn look(&mut self, look: &Look<'_>, broken: &mut Vec<Broken>) {
         let change = look.change;
         if change.key.kind == Kind::RolloutAction && change.after["spec"]["action"] == "Retry" {
-            self.retries += 1;
+            // A person wants it tried again.
             self.back.clear();
         }
+        self.aborted |= change.key.kind == Kind::RolloutAction && change.after["spec"]["action"] == "Abort";
         for part in look.scene.parts() {
             self.latch(look, &part, broken);
         }
@@ -40,7 +58,7 @@ impl Monitor for WayBack {
     }
 }
 
-impl WayBack {
+impl WayBack<'_> {
     fn latch(&mut self, look: &Look<'_>, part: &Part, broken: &mut Vec<Broken>) {
         let Some(weight) = look.scene.weight(part) else { return };
         let name = format!("{}/{}/{}", part.namespace, part.rollout, part.component);
@@ -48,13 +66,11 @@ impl WayBack {
         if !look.is_ours || weight == before {
             return;
         }
-        let Some(uid) = look.scene.canary_set(part).and_then(|set| set["metadata"]["uid"].as_str()) else {
-            return;
-        };
+        let Some(set) = look.scene.canary_set(part) else { return };
+        let uid = set["metadata"]["uid"].as_str().unwrap_or_default();
+        let has_reason = self.has_reason(look, set);
         let back = self.back.entry(name).or_default();
-        // Without ready pods the canary loses its share for as long as that lasts.
-        let has_pods = !look.scene.ready_pods(&part.namespace, &part.canary_service()).is_empty();
-        if weight == 0 && before > 0 && before < 100 && has_pods {
+        if weight == 0 && before > 0 && before < 100 && has_reason {
             back.insert(uid.to_owned());
         } else if weight > before && back.contains(uid) {
             let what = format!("{} rises from {before} to {weight} % after its way back", part.component);

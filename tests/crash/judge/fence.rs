@@ -11,11 +11,18 @@ use super::{Broken, Look, Monitor, broke};
 pub struct Fence {
     /// Epoch and leader by namespace and Rollout.
     claims: BTreeMap<(String, String), (i64, String)>,
+    /// The term for which each process was given the Lease.
+    terms: BTreeMap<String, i64>,
 }
 
 impl Monitor for Fence {
     fn look(&mut self, look: &Look<'_>, broken: &mut Vec<Broken>) {
         let change = look.change;
+        if change.key.kind == Kind::Lease
+            && let Some(term) = change.after["spec"]["leaseTransitions"].as_i64()
+        {
+            self.terms.insert(change.pod.clone(), term);
+        }
         if !look.is_ours || matches!(change.key.kind, Kind::Lease | Kind::Event) {
             return;
         }
@@ -33,7 +40,7 @@ impl Monitor for Fence {
             return;
         }
         if let Some((epoch, leader)) = self.claims.get(&place)
-            && *leader != change.pod
+            && self.terms.get(&change.pod).is_none_or(|term| term < epoch)
         {
             let what =
                 format!("{} wrote {} after {leader} had claimed it in term {epoch}", change.pod, change.key);

@@ -63,7 +63,7 @@ pub struct Case<'c> {
 pub fn judge(case: &Case<'_>) -> Vec<Broken> {
     let mut monitors: Vec<Box<dyn Monitor + '_>> = vec![
         Box::new(raise::Raises::new(case.given, case.has_jumped)),
-        Box::new(back::WayBack::default()),
+        Box::new(back::WayBack::new(case.given)),
         Box::new(borders::Borders),
         Box::new(borders::Sums),
         Box::new(capacity::Callers::new(case.losses)),

@@ -117,23 +117,6 @@ impl Scene {
         endpoints.filter(|endpoint| endpoint["conditions"]["ready"] == true).count()
     }
 
-    /// The pods that a Service selects and that are ready, by the revision label of their ReplicaSet.
-    pub fn ready_pods(&self, namespace: &str, service: &str) -> BTreeMap<String, usize> {
-        let mut counts = BTreeMap::new();
-        let Some(service) = self.get(Kind::Service, namespace, service) else { return counts };
-        let selector = service["spec"]["selector"].as_object().cloned().unwrap_or_default();
-        for pod in self.list(Kind::Pod, namespace) {
-            let labels = &pod["metadata"]["labels"];
-            let is_selected = selector.iter().all(|(key, value)| labels[key] == *value);
-            if is_selected && is_ready(pod) {
-                *counts
-                    .entry(labels["pod-template-hash"].as_str().unwrap_or_default().to_owned())
-                    .or_insert(0) += 1;
-            }
-        }
-        counts
-    }
-
     /// The ReplicaSet of a component that Palier made and still owns, or has just handed over.
     pub fn canary_set(&self, part: &Part) -> Option<&Value> {
         let service = self.get(Kind::Service, &part.namespace, &part.canary_service())?;
