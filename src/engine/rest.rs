@@ -15,7 +15,7 @@ use super::room::{self, Claim};
 use super::route::Backends;
 use super::turn::{Part, Turn, after, enter};
 use super::world::{DeploymentSeen, Look, ReplicaSetSeen};
-use super::{borrow, config, copies, fellows, order};
+use super::{Weight, borrow, config, copies, fellows, order};
 use crate::api::Span;
 
 /// How often something that is wrong is looked at again.
@@ -200,6 +200,7 @@ pub(super) fn settle(turn: &mut Turn<'_>, component: &mut ComponentStatus, part:
         follow_native_roll(turn, component, part, deployment);
     }
     copies::keep(turn, component, part, deployment);
+    clear_late(turn, component, part);
     let Some(stable) = component.stable.clone() else { return };
     if deployment.revision == stable.revision && has_new_template(component, part) {
         // New configuration alone: nothing rolls by itself, but the release needs the pause.
@@ -214,6 +215,25 @@ pub(super) fn settle(turn: &mut Turn<'_>, component: &mut ComponentStatus, part:
         tell_not_intercepted(turn, component, part);
     } else if !config::is_rejected(component, part, deployment) {
         component.message.clear();
+    }
+}
+
+/// A creation has no version to be refused by: one that was long under way may be done after its run has ended. Nobody needs what
+/// came of it, and nobody is sent to it.
+fn clear_late(turn: &mut Turn<'_>, component: &ComponentStatus, part: &Part<'_>) {
+    let own = turn.world.rollout.at.uid.clone();
+    let is_unused = borrow::weight_in_force(turn, component, part).is_some_and(Weight::is_zero);
+    if !is_unused && !part.is_by_pods() {
+        return;
+    }
+    let is_late =
+        |set: &&ReplicaSetSeen| set.is_labelled && !set.deleting && set.owner_uid.as_ref() == Some(&own);
+    for set in part.seen.replica_sets.iter().filter(is_late) {
+        turn.write(Write::DeleteReplicaSet { replica_set: set.at.clone() });
+    }
+    let service = part.seen.canary_service.found();
+    if let Some(service) = service.filter(|it| !it.deleting && it.owner_uid.as_ref() == Some(&own)) {
+        turn.write(Write::DeleteService { service: service.at.clone() });
     }
 }
 

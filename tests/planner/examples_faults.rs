@@ -121,3 +121,33 @@ fn a_run_needs_few_writes_and_rest_needs_none() {
         assert!(!plan.persist && plan.writes.is_empty() && plan.look.is_empty(), "{plan:#?}");
     }
 }
+
+/// A creation has no version by which it could be refused: it may be done long after it was asked for.
+#[test]
+fn what_was_created_after_the_end_of_its_run_goes() {
+    let mut drive = drive(cluster(spec()), 0.5);
+    drive.run(at(10), |_, _| {});
+    drive.cluster.push_image("shop-api", "app:v2");
+    let mut late = Vec::new();
+    drive.run(at(600), |_, plan| {
+        let creates = |write: &&Write| {
+            matches!(write, Write::CreateReplicaSet { .. } | Write::CreateCanaryService { .. })
+        };
+        late.extend(plan.writes.iter().filter(creates).cloned());
+    });
+    assert_eq!(drive.cluster.status.state, RolloutState::RolledBack);
+    // The plan is seen when it is stored and when it is carried out.
+    late.truncate(2);
+    assert_eq!(late.len(), 2, "{late:?}");
+    let before: Vec<String> = drive.cluster.sets.keys().cloned().collect();
+    for write in &late {
+        drive.cluster.apply(write).expect("nothing speaks against it");
+    }
+    assert!(
+        drive.cluster.sets.len() > before.len() && drive.cluster.services.contains_key("shop-api-canary")
+    );
+    drive.run(at(700), |_, _| {});
+    assert_eq!(drive.cluster.sets.keys().cloned().collect::<Vec<_>>(), before);
+    assert!(!drive.cluster.services.contains_key("shop-api-canary"));
+    assert_eq!(drive.cluster.status.state, RolloutState::RolledBack);
+}
