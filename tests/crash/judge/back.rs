@@ -12,8 +12,8 @@ use super::{Broken, Look, Monitor, broke};
 /// The way back of each component.
 pub struct WayBack<'g> {
     given: &'g [Given],
-    /// A person wants something back.
-    aborted: bool,
+    /// Canary ReplicaSets (by uid) that a person wants back.
+    aborted: BTreeSet<String>,
     /// Weight by component.
     weights: BTreeMap<String, i64>,
     /// Canary ReplicaSets (by uid) that were taken back to 0 by the controller, by component.
@@ -22,7 +22,7 @@ pub struct WayBack<'g> {
 
 impl<'g> WayBack<'g> {
     pub fn new(given: &'g [Given]) -> Self {
-        Self { given, aborted: false, weights: BTreeMap::new(), back: BTreeMap::new() }
+        Self { given, aborted: BTreeSet::new(), weights: BTreeMap::new(), back: BTreeMap::new() }
     }
 
     /// Whether there is a reason to go back for good. Without one a canary that has lost its pods only lends its share to stable.
@@ -32,7 +32,8 @@ impl<'g> WayBack<'g> {
                 && it.proof == Proof::Fail
                 && it.about.get("set").is_some_and(|name| set["metadata"]["name"] == **name)
         };
-        self.aborted || self.given.iter().any(failed)
+        set["metadata"]["uid"].as_str().is_some_and(|uid| self.aborted.contains(uid))
+            || self.given.iter().any(failed)
     }
 }
 
@@ -43,7 +44,11 @@ impl Monitor for WayBack<'_> {
             // A person wants it tried again.
             self.back.clear();
         }
-        self.aborted |= change.key.kind == Kind::RolloutAction && change.after["spec"]["action"] == "Abort";
+        if change.key.kind == Kind::RolloutAction && change.after["spec"]["action"] == "Abort" {
+            let parts = look.scene.parts();
+            let sets = parts.iter().filter_map(|part| look.scene.canary_set(part));
+            self.aborted.extend(sets.filter_map(|set| Some(set["metadata"]["uid"].as_str()?.to_owned())));
+        }
         for part in look.scene.parts() {
             self.latch(look, &part, broken);
         }
