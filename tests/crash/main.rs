@@ -1,5 +1,7 @@
 //! Crash it anywhere: stories on the rig, with every single fault at every single write, and at random.
 
+#![allow(clippy::print_stdout, reason = "what was played is told to whoever asked for it")]
+
 mod chance;
 mod dice;
 mod faults;

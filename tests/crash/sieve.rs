@@ -6,7 +6,7 @@ use palier::apiserver::{Kind, Stream};
 
 use crate::faults::{Fault, Faults, deeds};
 use crate::performance::{Performance, perform};
-use crate::stories::{STORIES, Story};
+use crate::stories::{STORIES, Story, with_stories};
 
 /// What is different from the performance without faults.
 fn differences(calm: &Performance, rough: &Performance) -> Vec<String> {
@@ -80,20 +80,7 @@ macro_rules! sieve {
     ($($name:ident),* $(,)?) => { $( #[test] fn $name() { sift(stringify!($name)); } )* };
 }
 
-sieve![
-    good,
-    bad,
-    bad_at_half,
-    aborted,
-    superseded,
-    back_in_git,
-    scaled,
-    deleted,
-    paused,
-    former_again,
-    chain_good,
-    chain_bad
-];
+with_stories!(sieve);
 
 #[test]
 fn every_story_is_sifted_and_the_same_again() {

@@ -19,27 +19,35 @@ pub struct Story {
     pub tell: for<'r> fn(&'r Rig) -> Telling<'r>,
 }
 
-macro_rules! stories {
+/// Calls a macro with the names of all stories.
+macro_rules! with_stories {
+    ($callback:ident) => {
+        $callback![
+            good,
+            bad,
+            bad_at_half,
+            aborted,
+            superseded,
+            back_in_git,
+            scaled,
+            deleted,
+            paused,
+            former_again,
+            chain_good,
+            chain_bad,
+        ];
+    };
+}
+pub(crate) use with_stories;
+
+macro_rules! list {
     ($($name:ident),* $(,)?) => {
         /// All of them.
         pub const STORIES: &[Story] = &[$(Story { name: stringify!($name), tell: |rig| Box::pin($name(rig)) }),*];
     };
 }
 
-stories![
-    good,
-    bad,
-    bad_at_half,
-    aborted,
-    superseded,
-    back_in_git,
-    scaled,
-    deleted,
-    paused,
-    former_again,
-    chain_good,
-    chain_bad
-];
+with_stories!(list);
 
 /// Long enough for anything but being stuck.
 const PATIENCE: Duration = Duration::from_secs(1_800);

@@ -50,7 +50,6 @@ impl Scene {
         let items: Vec<&Value> = self
             .objects
             .range(from..)
-            .map(|(key, object)| (key, object))
             .take_while(|(key, _)| within(key))
             .map(|(_, object)| object.as_ref())
             .collect();
