@@ -113,12 +113,13 @@ async fn late_write(scene: Arc<Scene>, part: &'static str) -> Result<()> {
     shop.until_baking(1, 10).await?;
 
     // When its next write is on its way and it is frozen for longer than its Lease,
+    // (its term is read before: the next leader may claim the run sooner than anybody sees whose the Lease is)
+    let term = shop.status()?.epoch;
     let hold = proxy.hold(Where::FirstWrite(part));
     hold.arrived(SOON).await?;
     first.pause(lab)?;
     until_led(lab, &scene.namespace, std::slice::from_ref(&second)).await?;
     // the other one claims the run, and then the write arrives
-    let term = shop.status()?.epoch;
     shop.until("the next leader has claimed the run", SOON, |status| status.epoch > term).await?;
     if part != "/rollouts/" {
         // A route knows of no terms: what protects it is its version, once the next leader has written it.
