@@ -269,7 +269,8 @@ pub struct ComponentStatus {
     /// Until when pods without traffic are kept for requests under way.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub drain_until: Option<Timestamp>,
-    /// When a route of ours was last put right after somebody else had changed it.
+    /// When a route of ours was first seen to say what a raise had written, or last put right after somebody else had
+    /// changed it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub route_mended_at: Option<Timestamp>,
 }
@@ -345,6 +346,9 @@ pub struct Revision {
 pub struct BakeStatus {
     /// When the weight was in force.
     pub started_at: Timestamp,
+    /// The weight that is proven; less than the phase's once that was edited to a greater one.
+    #[serde(default)]
+    pub weight: i32,
     /// Time proven clean so far. Time without evidence, with a failing evaluation or under a pause is not in it.
     pub earned: Span,
     /// Until when time was counted; absent while the clock stands still.

@@ -53,6 +53,7 @@ pub fn observe(context: &Context, key: &Key, epoch: i64) -> Option<Observed> {
     let world = World {
         config_maps: desk.config_maps_seen(),
         refusals: desk.refusals(),
+        refused: desk.refusal.clone(),
         actions: actions_of(context, key, &stored, rollout.status.run.as_ref().map_or(0, |run| run.number)),
         answers: desk.inbox.clone(),
         asking: desk.asking.clone(),

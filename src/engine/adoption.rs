@@ -12,7 +12,7 @@ use super::plan::{Inquiry, Write};
 use super::revision::pod_hash_of;
 use super::turn::{Part, Turn, after, between, enter};
 use super::world::{DeploymentSeen, Look, ReplicaSetSeen};
-use super::{Weight, ending, rest, restart, retire, rollback};
+use super::{Weight, ending, put_back, rest, restart, retire, rollback};
 
 /// How soon a deleted ReplicaSet is looked for again: one without pods is gone as soon as the garbage collector has seen it.
 const TWIN_GOES: Span = Span::seconds(1);
@@ -216,6 +216,11 @@ fn hand_back(
     let Some(set) = borrow::canary_set(component, part) else { return false };
     component.canary_ready = set.available;
     component.weight = 100;
+    if put_back::is_put_back(component, deployment)
+        && !put_back::is_canary_kept(turn, component, part, deployment, set)
+    {
+        return false;
+    }
     let is_adopted = set.owner_uid.as_ref() == Some(&deployment.at.uid);
     let is_current = deployment.template_hash == set.template_hash;
     if is_adopted && !is_current && !deployment.paused && !is_overtaken(component, deployment) {

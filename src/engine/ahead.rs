@@ -22,7 +22,7 @@ pub(super) fn size(
 ) -> i32 {
     let is_baking = component.stage == Stage::Baking && !part.is_by_pods();
     let steps = steps(&turn.world.rollout.spec, &part.name);
-    let next = steps.iter().find(|step| step.phase.traffic > phase.traffic);
+    let next = steps.iter().find(|step| step.phase.traffic > component.target_weight);
     let (Some(bake), Some(next)) = (component.bake.as_ref().filter(|_| is_baking), next) else { return 0 };
     let size = borrow::size_for(part, deployment, Weight::clamped(next.phase.traffic));
     if borrow::canary_set(component, part).is_some_and(|set| set.replicas == size) {

@@ -45,6 +45,7 @@ pub(super) fn gates_of<'w>(turn: &Turn<'w>, part: &Part<'w>) -> Vec<Judge<'w>> {
 pub(super) fn begin(turn: &Turn<'_>, component: &mut ComponentStatus, part: &Part<'_>, phase: &Phase) {
     component.bake = Some(BakeStatus {
         started_at: turn.now,
+        weight: component.target_weight,
         earned: component
             .bake
             .as_ref()
@@ -61,6 +62,7 @@ pub(super) fn begin(turn: &Turn<'_>, component: &mut ComponentStatus, part: &Par
 /// that it had proven with it.
 fn align(turn: &Turn<'_>, component: &mut ComponentStatus, part: &Part<'_>, phase: &Phase) {
     let earns_nothing = matches!(component.stage, Stage::Preparing | Stage::Baked);
+    let is_leaving = matches!(component.stage, Stage::Preparing | Stage::Raising);
     let (Some(bake), Some(canary)) = (component.bake.as_mut(), component.canary.as_ref()) else { return };
     let had_gates = !component.gates.is_empty();
     let mut aligned = Vec::new();
@@ -88,6 +90,10 @@ fn align(turn: &Turn<'_>, component: &mut ComponentStatus, part: &Part<'_>, phas
         if earns_nothing && component.earned.last().is_some_and(|earned| earned.name == phase.name) {
             // Its proof is void before anything was built on it: it is to be proven again.
             component.earned.pop();
+            enter(component, Stage::Baking, turn.now);
+        } else if is_leaving && bake.weight < phase.traffic {
+            // So is the weight that was in force before the edited one.
+            component.target_weight = bake.weight;
             enter(component, Stage::Baking, turn.now);
         }
     }

@@ -35,6 +35,7 @@ pub mod outlook;
 mod partial;
 pub mod plan;
 mod present;
+mod put_back;
 pub mod query;
 pub mod references;
 mod release;

@@ -157,7 +157,8 @@ fn words_of(turn: &Turn<'_>, state: RolloutState) -> String {
         RolloutState::Held => {
             turn.status.components.iter().find_map(|c| held_because(turn, c)).unwrap_or_default()
         }
-        RolloutState::Progressing => "canary pods start or traffic is being raised".to_owned(),
+        RolloutState::Progressing => refused_in_words(turn)
+            .unwrap_or_else(|| "canary pods start or traffic is being raised".to_owned()),
         RolloutState::Baking => "the phase proves itself".to_owned(),
         RolloutState::Completed => "the new version serves everyone".to_owned(),
         RolloutState::Idle => {
@@ -168,6 +169,12 @@ fn words_of(turn: &Turn<'_>, state: RolloutState) -> String {
             )
         }
     }
+}
+
+/// What keeps a raise from being written, if the API server refuses it.
+fn refused_in_words(turn: &Turn<'_>) -> Option<String> {
+    let raising = |c: &&ComponentStatus| c.stage == Stage::Raising && !turn.world.refused.is_empty();
+    turn.status.components.iter().find(raising).map(|c| format!("{}: {}", c.name, c.message))
 }
 
 /// What else the end of a run waits for.
@@ -282,6 +289,7 @@ fn blocked_by(turn: &Turn<'_>, component: &ComponentStatus) -> String {
 fn after_bake(turn: &Turn<'_>, component: &ComponentStatus) -> Option<(String, Option<Timestamp>)> {
     let (index, phase) = phase_of(turn, component)?;
     let what = match turn.world.rollout.spec.phases.get(index + 1) {
+        _ if component.target_weight < phase.traffic => format!("raise to {}%", phase.traffic),
         Some(next) => format!("raise to {}%", next.traffic),
         None => "promote".to_owned(),
     };

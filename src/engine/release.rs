@@ -133,7 +133,6 @@ fn step(turn: &mut Turn<'_>, component: &mut ComponentStatus, part: &Part<'_>) {
         return turn.look(super::plan::Inquiry::Deployment(part.name.clone()));
     };
     rest::hold_deployment(turn, part, deployment);
-    let before = component.phase_index;
     let Step { index, phase } = present_step(turn, component, &part.name);
     component.phase_index = i32::try_from(index).ok();
     if component.stage == Stage::Waiting {
@@ -143,15 +142,9 @@ fn step(turn: &mut Turn<'_>, component: &mut ComponentStatus, part: &Part<'_>) {
         component.message.clear();
         enter(component, Stage::Preparing, turn.now);
     }
-    let is_moved = before != component.phase_index || component.target_weight != phase.traffic;
-    if is_moved
-        && matches!(component.stage, Stage::Raising | Stage::Baking | Stage::Baked)
-        && !is_next(component, &phase)
-    {
-        // The phases were edited, or a person ended them all: what is in force is not what is to be proven.
-        component.bake = None;
-        component.gates.clear();
-        enter(component, Stage::Preparing, turn.now);
+    let has_weight = matches!(component.stage, Stage::Raising | Stage::Baking | Stage::Baked);
+    if has_weight && component.target_weight != phase.traffic {
+        follow_edit(turn, component, part, &phase);
     }
     if component.stage == Stage::Baked && !has_earned_all(turn, component, &part.name) {
         // The last phase is another one now, at the same share.
@@ -189,9 +182,21 @@ fn adopt_early(turn: &mut Turn<'_>, component: &mut ComponentStatus, part: &Part
     turn.wake(turn.now);
 }
 
-/// Whether the component is where the phase wants it.
-fn is_next(component: &ComponentStatus, phase: &Phase) -> bool {
-    component.target_weight == phase.traffic
+/// The phases were edited, or a person ended them all: what is in force is not what is to be proven. A smaller weight is
+/// taken at once. A greater one is earned like any other: the weight that is there is proven first, anew where gates judge it.
+fn follow_edit(turn: &Turn<'_>, component: &mut ComponentStatus, part: &Part<'_>, phase: &Phase) {
+    let in_full = turn.run().is_some_and(|run| run.promoted_in_full);
+    let said = borrow::weight_said(turn, part).percent();
+    let is_given = part.is_by_pods() || said >= phase.traffic.min(component.target_weight);
+    if component.stage == Stage::Raising && !is_given && !in_full {
+        // No more than the former phase's weight was ever given: what that has proven counts, and what its gates say.
+        component.target_weight = said;
+        enter(component, Stage::Preparing, turn.now);
+    } else if phase.traffic < component.target_weight || in_full {
+        component.bake = None;
+        component.gates.clear();
+        enter(component, Stage::Preparing, turn.now);
+    }
 }
 
 /// Without a single canary pod ready, traffic goes back to stable at once; the phase is prepared anew.
@@ -313,6 +318,9 @@ fn mend_routes(
     weight: Weight,
 ) -> RoutesState {
     if !borrow::routes_differ(turn, component, part, weight) {
+        if component.stage == Stage::Raising {
+            component.route_mended_at.get_or_insert(turn.now);
+        }
         return borrow::ensure_routes(turn, component, part, weight);
     }
     // More than was earned is taken back at once, whoever gave it.
@@ -326,12 +334,12 @@ fn mend_routes(
         // Somebody took traffic away while the canary has too few pods for it: it comes back with them.
         return RoutesState::Written;
     }
-    // The first write of a raise, and a retreat of ours, are no mending.
-    let is_mending = if component.stage == Stage::Raising {
-        component.route_mended_at.is_some()
-    } else {
-        component.bake.is_some()
-    };
+    // The write of a raise is no mending until it was seen to be done, nor is a retreat of ours.
+    let is_raise = component.stage == Stage::Raising && component.route_mended_at.is_none();
+    let is_mending = component.stage == Stage::Raising || component.bake.is_some();
+    if is_raise {
+        return borrow::ensure_routes(turn, component, part, weight);
+    }
     if is_mending && turn.is_news(&part.name, Reason::ForeignChange, TELL_EVERY) {
         let message = "somebody else changed the weights of a route: they are put right at most every 10 s. \
                        If Git holds them, exclude the field manager 'palier' there"
@@ -362,6 +370,10 @@ fn raise(
         RoutesState::InForce => true,
         RoutesState::Pending if flaw::is(Flaw::BakesBeforeAccepted) => true,
         RoutesState::Refused(_) if flaw::is(Flaw::RouteErrorIgnored) => true,
+        RoutesState::Written if !turn.world.refused.is_empty() => {
+            component.message = format!("{weight} cannot be written: {}", clip(&turn.world.refused, 400));
+            false
+        }
         RoutesState::Written | RoutesState::Pending => {
             component.message = format!("waiting until {weight} is accepted by the gateway");
             false
@@ -444,6 +456,10 @@ fn bake(
     let ahead = ahead::size(turn, component, part, deployment, phase).max(size);
     let set = borrow::ensure_set_ahead(turn, component, part, (size, ahead));
     component.message = match set {
+        SetState::Ready if in_force && component.target_weight < phase.traffic => format!(
+            "the phase was edited to {} %: {} % is proven first, from the beginning",
+            phase.traffic, component.target_weight
+        ),
         SetState::Ready if in_force => String::new(),
         SetState::Ready => "the weight is not in force: the bake stands still".to_owned(),
         SetState::Changing => "canary pods follow the size of the Deployment".to_owned(),
@@ -517,6 +533,14 @@ pub(super) fn leave_phase(
     part: &Part<'_>,
     phase: &Phase,
 ) {
+    if component.target_weight < phase.traffic {
+        let message = format!(
+            "{} % is earned: the phase {} goes on to {} %",
+            component.target_weight, phase.name, phase.traffic
+        );
+        turn.note(&part.name, Reason::PhaseEarned, &message);
+        return enter(component, Stage::Preparing, turn.now);
+    }
     component.earned.push(EarnedPhase { name: phase.name.clone(), traffic: phase.traffic });
     // The raise that follows, or the promotion, is the transition that is told.
     let evidence = evidence::in_words(&component.gates);

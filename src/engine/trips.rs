@@ -60,12 +60,13 @@ fn tripped(component: &ComponentStatus) -> Vec<String> {
     component.gates.iter().filter(|gate| gate.tripped).map(|gate| gate.name.clone()).collect()
 }
 
-/// The phase whose proof is under way: the present one while it bakes, else the last one earned.
+/// The phase whose proof is under way: the present one while it bakes, else the last one earned. Where the present one was
+/// edited to a greater weight, the one below that it had before is what was earned last.
 fn step_in_force(turn: &Turn<'_>, component: &ComponentStatus, name: &str) -> Option<Step> {
-    component.bake.as_ref()?;
+    let proven = component.bake.as_ref()?.weight;
     let mut steps = steps(&turn.world.rollout.spec, name).into_iter();
-    if matches!(component.stage, Stage::Preparing | Stage::Raising) {
-        let earned = component.earned.last()?;
+    let earned = component.earned.last().filter(|earned| earned.traffic >= proven);
+    if let Some(earned) = earned.filter(|_| matches!(component.stage, Stage::Preparing | Stage::Raising)) {
         return steps.find(|step| step.phase.name == earned.name);
     }
     let index = usize::try_from(component.phase_index?).ok()?;

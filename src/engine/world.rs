@@ -20,6 +20,8 @@ pub struct World {
     /// What the API server last said to a read or a write of a ConfigMap that it refused, by name. Such a word is good for
     /// as long as a look is; then it is tried again.
     pub refusals: BTreeMap<String, String>,
+    /// What the API server last said to a write that it refused, if none was accepted since.
+    pub refused: String,
     /// Actions that name this Rollout, oldest first (by creation, then by uid).
     pub actions: Vec<ActionSeen>,
     /// Answers to measurements that arrived since the last decision, in order of arrival.

@@ -329,6 +329,7 @@ impl Cluster {
             components: components.collect(),
             config_maps: self.config_maps_seen(looked),
             refusals: BTreeMap::new(),
+            refused: String::new(),
             actions: self.actions.clone(),
             answers,
             asking: BTreeSet::new(),

@@ -39,8 +39,8 @@ pub enum Step {
     Flip(usize),
     LosePods,
     Jump(i64),
-    /// Somebody lowers the share of the second phase.
-    Edit,
+    /// Somebody edits the share of the second phase.
+    Edit(i32),
 }
 
 pub const STEPS: [Step; 23] = [
@@ -70,7 +70,7 @@ pub const STEPS: [Step; 23] = [
 ];
 
 /// Steps that are taken once in a path at most, besides those above.
-pub const RARE: [Step; 3] = [Step::Jump(3_600), Step::Jump(-3_600), Step::Edit];
+pub const RARE: [Step; 4] = [Step::Jump(3_600), Step::Jump(-3_600), Step::Edit(40), Step::Edit(60)];
 
 /// How often each kind of trouble may still come in a path.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -455,8 +455,8 @@ impl State {
                 next.monitors.jump(next.cluster.now);
                 spend(&mut next.budget.jumps)
             }
-            Step::Edit => {
-                next.change(|cluster| cluster.edit_spec(|spec| spec.phases[1].traffic = 40));
+            Step::Edit(share) => {
+                next.change(|cluster| cluster.edit_spec(|spec| spec.phases[1].traffic = share));
                 spend(&mut next.budget.edits)
             }
         };

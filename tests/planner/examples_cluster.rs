@@ -2,14 +2,14 @@
 
 use jiff::{SignedDuration, Timestamp};
 use palier::api::{ActionKind, Component, OnDelete, Outcome, RolloutSpec, RolloutState, Span, Stage};
-use palier::engine::{Answer, Measurement, Reason};
+use palier::engine::{Answer, Measurement, Plan, Reason, Write, decide};
 use palier::sim::{Cluster, Drive, Stop};
 
 use crate::fixtures::{action, at, cluster, drive, spec};
 use crate::monitors::weight_of;
 
 /// A run whose canary has `percent` of the traffic, its bake just begun, at 30 s and more.
-fn run_at(cluster: Cluster, percent: i32) -> Drive<impl FnMut(&Measurement, Timestamp) -> Answer> {
+pub fn run_at(cluster: Cluster, percent: i32) -> Drive<impl FnMut(&Measurement, Timestamp) -> Answer> {
     let mut drive = drive(cluster, 0.0);
     drive.run(at(10), |_, _| {});
     drive.cluster.now = at(30);
@@ -23,11 +23,11 @@ fn run_at(cluster: Cluster, percent: i32) -> Drive<impl FnMut(&Measurement, Time
     panic!("{percent} % was not reached: {:#?}", drive.working);
 }
 
-fn share(cluster: &Cluster, image: &str) -> f64 {
+pub fn share(cluster: &Cluster, image: &str) -> f64 {
     cluster.shares("shop-api").get(&Some(image.to_owned())).copied().unwrap_or(0.0)
 }
 
-fn is_as_found(cluster: &Cluster) {
+pub fn is_as_found(cluster: &Cluster) {
     assert_eq!(cluster.services.len(), 1);
     assert_eq!(cluster.services["shop-api"].selector.len(), 1);
     assert_eq!(cluster.services["shop-api"].rollout_label, None);
@@ -337,59 +337,38 @@ fn a_twin_from_an_older_release_is_no_obstacle() {
     is_as_found(&drive.cluster);
 }
 
-/// Brings a run to the turn in which the ReplicaSet was released (or, `before`, the one before it).
-fn adopting(before: bool) -> Drive<impl FnMut(&Measurement, Timestamp) -> Answer> {
-    let mut drive = run_at(cluster(spec()), 100);
-    for _ in 0..200 {
-        let is_released = |cluster: &Cluster| {
-            cluster
-                .sets
-                .values()
-                .any(|set| set.is_labelled && set.owner_uid.as_deref() != Some("uid-rollout"))
-        };
-        let is_adopting = drive.working.components[0].stage == Stage::Adopting;
-        if (before && is_adopting) || is_released(&drive.cluster) {
-            return drive;
+#[test]
+fn a_raise_that_was_never_written_is_tried_again_at_once_and_blamed_on_nobody() {
+    let raises = |plan: &Plan| {
+        plan.writes.iter().any(|it| matches!(it, Write::SetBackends { weight, .. } if weight.percent() == 50))
+    };
+    let mut drive = run_at(cluster(spec()), 10);
+    for _ in 0..2_000 {
+        // The intent is stored; the write is refused.
+        let plan = drive.turn(&mut |_, plan| !raises(plan));
+        if raises(&plan) {
+            break;
         }
-        let plan = drive.turn(&mut |cluster, _| !is_released(cluster));
         let next = drive.next(&plan).unwrap_or(drive.cluster.now);
         drive.cluster.now = next.max(drive.cluster.now);
     }
-    panic!("no adoption: {:#?}", drive.working);
-}
-
-#[test]
-fn a_template_that_comes_during_the_adoption_gets_its_own_run() {
-    for before in [true, false] {
-        let mut drive = adopting(before);
-        drive.cluster.push_image("shop-api", "app:v3");
-        let stop = drive.run(at(3_000), |cluster, _| {
-            assert!(!cluster.shares("shop-api").contains_key(&None));
-        });
-        assert_eq!(stop, Stop::AtRest, "{:#?}", drive.working);
-        assert_eq!(share(&drive.cluster, "app:v3"), 100.0);
-        assert_eq!(drive.cluster.runs["shop-2"], Some(Outcome::Completed));
-        is_as_found(&drive.cluster);
+    assert_eq!(
+        (drive.working.components[0].stage, weight_of(&drive.cluster, "shop-api").0),
+        (Stage::Raising, 10)
+    );
+    for words in ["", "missing: the verb 'patch' on httproutes"] {
+        let mut world = drive.world();
+        words.clone_into(&mut world.refused);
+        let plan = decide(&world, drive.cluster.now);
+        assert!(raises(&plan), "{:#?}", plan.status);
+        assert!(plan.happened.is_empty(), "{:?}", plan.happened);
+        assert!(plan.status.message.contains(words) && plan.status.components[0].message.contains(words));
     }
-}
-
-#[test]
-fn a_restart_or_another_size_during_the_adoption_comes_to_its_end() {
-    for (before, is_policy_active) in [(true, true), (false, true), (false, false)] {
-        for replicas in [4, 9] {
-            let mut drive = adopting(before);
-            drive.cluster.policy_active = is_policy_active;
-            drive.cluster.restart("shop-api", "noon");
-            drive.cluster.scale("shop-api", replicas);
-            let stop = drive.run(at(3_000), |cluster, _| {
-                assert!(!cluster.shares("shop-api").contains_key(&None));
-            });
-            assert_eq!(stop, Stop::AtRest, "{:#?}", drive.working);
-            assert_eq!(drive.working.state, RolloutState::Completed, "{:#?}", drive.working);
-            assert_eq!(share(&drive.cluster, "app:v2"), 100.0);
-            is_as_found(&drive.cluster);
-        }
-    }
+    drive.turn(&mut |_, _| true);
+    assert_eq!(weight_of(&drive.cluster, "shop-api").0, 50);
+    assert_eq!(drive.run(at(2_000), |_, _| {}), Stop::AtRest);
+    assert!(drive.happened.iter().all(|(_, it)| it.reason != Reason::ForeignChange), "{:?}", drive.happened);
+    assert_eq!(drive.working.state, RolloutState::Completed);
 }
 
 #[test]

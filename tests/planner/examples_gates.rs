@@ -4,8 +4,8 @@ use std::cell::RefCell;
 use std::rc::Rc;
 
 use jiff::Timestamp;
-use palier::api::{ActionKind, OnFailure, RolloutState, RunIntent, Span, Stage, TreatNoDataAs};
-use palier::engine::{Answer, Measurement, Reason};
+use palier::api::{ActionKind, OnFailure, RolloutState, RunIntent, Span, Stage, TreatNoDataAs, Verdict};
+use palier::engine::{Answer, Measurement, Plan, Reason, Write};
 use palier::sim::{Drive, Reply, Stop};
 
 use crate::fixtures::{action, at, cluster, spec};
@@ -173,20 +173,96 @@ fn an_edited_gate_voids_what_was_proven() {
 
 #[test]
 fn edited_phases_are_followed_without_a_skip() {
-    // Shorter bake: ends when that much is proven. Other traffic: the present phase goes there. Removed: the next one.
-    for (edit, weight) in [("shorter", 50), ("lower", 5), ("removed", 50)] {
+    // Shorter bake: ends when that much is proven. Less traffic: the present phase goes there. More, or the phase removed: what is
+    // there is proven first.
+    for (edit, weight) in [("shorter", 50), ("lower", 5), ("higher", 10), ("removed", 10)] {
         let (mut drive, _) = voiced(spec());
         drive.cluster.push_image("shop-api", "app:v2");
         drive.run(at(70), |_, _| {});
         drive.cluster.edit_spec(|spec| match edit {
             "shorter" => spec.phases[0].bake_time = Span::seconds(20),
             "lower" => spec.phases[0].traffic = 5,
+            "higher" => spec.phases[0].traffic = 20,
             _ => drop(spec.phases.remove(0)),
         });
         drive.run(at(80), |_, _| {});
         assert_eq!(weight_of(&drive.cluster, "shop-api").0, weight, "{edit}");
         assert_eq!(drive.run(at(900), |_, _| {}), Stop::AtRest);
         assert_eq!(drive.working.state, RolloutState::Completed);
+    }
+}
+
+#[test]
+fn a_share_that_is_edited_upwards_is_earned_by_the_present_one() {
+    // One failure stands, two would turn the run back: the gate's last word is Fail.
+    let mut spec = spec();
+    spec.gates[0].failure_threshold = 2;
+    let (mut drive, voice) = voiced(spec);
+    drive.cluster.push_image("shop-api", "app:v2");
+    let mut limit = 31;
+    while weight_of(&drive.cluster, "shop-api").0 < 50 {
+        drive.run(at(limit), |_, _| {});
+        limit += 1;
+        assert!(limit < 200, "{:#?}", drive.working);
+    }
+    drive.run(at(limit + 20), |_, _| {});
+    *voice.borrow_mut() = says(0.5);
+    while drive.working.components[0].gates[0].verdict != Verdict::Fail {
+        limit += 1;
+        drive.run(at(limit + 20), |_, _| {});
+        assert!(limit < 200, "{:#?}", drive.working);
+    }
+    drive.cluster.edit_spec(|spec| spec.phases[1].traffic = 60);
+    *voice.borrow_mut() = says(0.0);
+    let edited = drive.cluster.now;
+    let mut reached = Vec::new();
+    let stop = drive.run(at(900), |cluster, _| {
+        let share = weight_of(cluster, "shop-api").0;
+        if reached.last().is_none_or(|(last, _)| *last != share) {
+            reached.push((share, cluster.now.duration_since(edited).as_secs()));
+        }
+    });
+    // A whole bake at 50 % from the edit on, then one at 60 %.
+    assert_eq!(reached.iter().map(|(share, _)| *share).collect::<Vec<_>>(), [50, 60, 100, 0], "{reached:?}");
+    assert!(reached[1].1 >= 60 && reached[2].1 >= reached[1].1 + 60, "{reached:?}");
+    assert_eq!((stop, drive.working.state), (Stop::AtRest, RolloutState::Completed));
+}
+
+#[test]
+fn nothing_that_is_edited_while_the_canary_waits_for_its_raise_makes_up_for_a_failing_gate() {
+    // The raise to 50 % was decided and never written; then the gate fails.
+    for share in [40, 60] {
+        let mut spec = spec();
+        spec.gates[0].failure_threshold = 100;
+        let (mut drive, voice) = voiced(spec);
+        drive.cluster.push_image("shop-api", "app:v2");
+        let raises = |plan: &Plan| {
+            plan.writes
+                .iter()
+                .any(|it| matches!(it, Write::SetBackends { weight, .. } if weight.percent() == 50))
+        };
+        drive.run(at(60), |_, _| {});
+        let mut is_raising = false;
+        for _ in 0..2_000 {
+            let plan = drive.turn(&mut |_, plan| !raises(plan));
+            if raises(&plan) {
+                is_raising = true;
+                break;
+            }
+            let next = drive.next(&plan).unwrap_or(drive.cluster.now);
+            drive.cluster.now = next.max(drive.cluster.now);
+        }
+        assert!(is_raising && drive.working.components[0].stage == Stage::Raising, "{:#?}", drive.working);
+        *voice.borrow_mut() = says(0.5);
+        drive.cluster.edit_spec(|spec| spec.phases[1].traffic = share);
+        let evaluated = drive.working.components[0].gates[0].evaluated_at;
+        let until = drive.cluster.now + jiff::SignedDuration::from_secs(300);
+        let mut has_failed = false;
+        drive.run(until, |cluster, _| {
+            has_failed |= cluster.now.duration_since(evaluated.unwrap()).as_secs() > 15;
+            assert!(!has_failed || weight_of(cluster, "shop-api").0 <= share, "at {}", cluster.now);
+        });
+        assert_ne!(drive.working.state, RolloutState::Completed);
     }
 }
 

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test may panic: that is how it fails")]
 mod examples_actions;
+mod examples_adoption;
 mod examples_cluster;
 mod examples_config;
 mod examples_counting;

@@ -198,6 +198,13 @@ impl Monitors {
         let index = phases.iter().position(|phase| phase.traffic == weight);
         let index = index.unwrap_or_else(|| panic!("not a declared weight: {context}"));
         self.check_phase_before(cluster, component, (before, index), context);
+        // A weight that the phases do not name any more is proven like one of them, for as long as the one that it becomes.
+        let is_below = |phase: &Phase| phase.traffic < before.weight;
+        let is_edited = phases[..index].iter().all(is_below) && before.in_force.contains_key(&before.weight);
+        if is_edited {
+            let edited = Phase { traffic: before.weight, ..phases[index].clone() };
+            self.check_phase(cluster, component, (before, &edited), context);
+        }
     }
 
     /// P3: the phase before the one of this number was proven, all of it and to the last.
@@ -209,7 +216,18 @@ impl Monitors {
         context: &str,
     ) {
         let phases = phases_of(cluster, component);
-        let Some(last) = index.checked_sub(1).map(|last| &phases[last]) else { return };
+        if let Some(last) = index.checked_sub(1).map(|last| &phases[last]) {
+            self.check_phase(cluster, component, (before, last), context);
+        }
+    }
+
+    fn check_phase(
+        &self,
+        cluster: &Cluster,
+        component: &str,
+        (before, last): (&Memory, &Phase),
+        context: &str,
+    ) {
         let since = before.in_force.get(&last.traffic);
         let since = *since.unwrap_or_else(|| panic!("a phase was skipped: {context}"));
         let own = cluster.spec.components.iter().filter(|c| c.name == component).flat_map(|c| &c.gates);
