@@ -3,9 +3,13 @@
 #![allow(clippy::print_stdout, reason = "what was played is told to whoever asked for it")]
 
 mod chance;
+mod counters;
+mod declared;
 mod dice;
 mod faults;
+mod hands;
 mod judge;
 mod performance;
+mod rest;
 mod sieve;
 mod stories;
