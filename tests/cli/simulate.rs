@@ -157,6 +157,9 @@ fn a_regression_is_taken_back_and_the_page_needs_nothing_else() {
     let said = text(&output.stdout);
     assert!(said.contains("Rolled back") && said.contains("gate errors failed: harm is shown"), "{said}");
     assert_eq!(html.matches("<svg").count(), 2, "traffic and evidence");
+    for words in [">pilot</text>", ">harm is shown</text>", ">+1m</text>", "prefers-color-scheme:dark"] {
+        assert!(html.contains(words), "{words}: {html}");
+    }
     assert!(!html.contains("http") && !html.contains("<script") && html.ends_with("</html>\n"));
     let json = palier(&["simulate", "-f", &shop(), "-o", "json"]);
     let json: serde_json::Value = serde_json::from_slice(&json.stdout).unwrap();
@@ -203,6 +206,7 @@ fn pods(is_odd: bool) -> PathBuf {
         total.push(line(points.1));
     }
     let series = [bad, total].into_iter().enumerate().map(|(index, lines)| Recorded {
+        preset: None,
         component: "api".into(),
         gate: "errors".into(),
         index,
