@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use std::process::{Command, Output};
 
 use jiff::{SignedDuration, Timestamp};
-use palier::api::{Outcome, RolloutSpec, Span};
-use palier::engine::{Answer, Measurement};
+use palier::api::{Outcome, Preset, RolloutSpec, Span};
+use palier::engine::{Answer, Ask, Measurement};
 use palier::sim::random::Random;
 use palier::sim::recording::{Cast, FORM, Playback, Recorded, RecordedLine, Recording, Revisions};
 use palier::sim::traffic::{Split, pod_name};
@@ -254,6 +254,28 @@ fn each_stable_pod_plays_the_canary_and_only_an_odd_one_is_taken_back() {
         assert!(alarms.iter().all(|it| it.starts_with(&odd)), "{alarms:?}");
         assert_eq!(alarms.is_empty(), !is_odd, "{json}");
     }
+}
+
+/// What `Auto` was found to stand for when it was recorded is what it stands for again.
+#[test]
+fn a_recorded_choice_is_made_again() {
+    let line =
+        RecordedLine { pod: pod_name("shop-api-5d", 1), points: vec![(0, 1.0)], ..RecordedLine::default() };
+    let mut recording = Recording { form: FORM.into(), to: start(), ..Recording::default() };
+    recording.series.push(Recorded {
+        component: "api".into(),
+        gate: "errors".into(),
+        preset: Some(Preset::OTel),
+        lines: vec![line],
+        ..Recorded::default()
+    });
+    let presets = vec![Preset::Istio, Preset::OTel];
+    let ask = Ask::Which { queries: vec!["a".into(), "b".into()], presets, at: start() };
+    let [component, gate, key, source] = ["api", "errors", "key", "default"].map(str::to_owned);
+    let asked = Measurement { component, gate, key, source, ask };
+    let reply = Playback::new(&recording, Cast::AsRecorded, start()).answer(&asked, start());
+    let Reply::Now(Answer::Series(found)) = reply else { panic!("{reply:?}") };
+    assert_eq!(found.iter().map(Vec::len).collect::<Vec<_>>(), [0, 1]);
 }
 
 #[test]

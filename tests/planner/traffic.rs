@@ -74,8 +74,8 @@ impl Traffic {
 
     /// The series of a query: of the pods whose ReplicaSets its pattern names, the first of them the canary's.
     fn lines(&self, query: &str, moments: &[Timestamp]) -> Vec<Line> {
-        let after = query.split_once("pod=~\"").map_or(query, |(_, after)| after);
-        let pattern = after.split('"').next().expect("a pattern of pods");
+        let is_pattern = |part: &&str| part.ends_with("[a-z0-9]{5}");
+        let pattern = query.split('"').find(is_pattern).expect("a pattern of pods");
         let sets: Vec<&str> = pattern.split('|').map(|it| it.trim_end_matches("[a-z0-9]{5}")).collect();
         let with_canary = sets.len() == 2;
         let pods = sets.iter().enumerate().flat_map(|(index, set)| {
