@@ -107,17 +107,15 @@ pub enum Rule<'g> {
     },
     /// Counters of bad and of all requests, by pod.
     Counters {
-        /// PromQL.
-        bad: &'g str,
-        /// PromQL.
-        total: &'g str,
+        /// PromQL of the bad requests and of all; `None` while the preset of `Auto` is not chosen.
+        asked: Option<(&'g str, &'g str)>,
         /// The judgement.
         by: CountersRule<'g>,
     },
     /// A histogram of latency, by pod.
     Buckets {
-        /// PromQL.
-        query: &'g str,
+        /// PromQL; `None` while the preset of `Auto` is not chosen.
+        asked: Option<&'g str>,
         /// The judgement.
         by: BucketsRule<'g>,
     },
@@ -149,32 +147,51 @@ impl Gate {
     /// How the gate judges; `None` for a combination that the API server refuses.
     #[must_use]
     pub fn rule(&self) -> Option<Rule<'_>> {
+        self.rule_by(self.prometheus.preset)
+    }
+
+    /// The same with the queries of `preset` in place of those that `Auto` stands for.
+    #[must_use]
+    pub fn rule_by(&self, preset: Option<Preset>) -> Option<Rule<'_>> {
         let asked = &self.prometheus;
-        if let Some(query) = asked.query.as_deref().or_else(|| asked.preset.and_then(Preset::number)) {
+        if let Some(query) = asked.query.as_deref().or_else(|| preset.and_then(Preset::number)) {
             return self.threshold.as_ref().map(|limits| Rule::Number { query, limits });
         }
         let is_of_latency =
             asked.buckets.is_some() || self.sequential_latency.is_some() || self.quantile.is_some();
-        let counters = match (&asked.bad, &asked.total, asked.preset) {
-            (Some(bad), Some(total), _) => Some((bad.as_str(), total.as_str())),
-            (_, _, Some(preset)) if !is_of_latency => preset.bad().zip(preset.total()),
+        let counters = match (&asked.bad, &asked.total, preset) {
+            (Some(bad), Some(total), _) => Some(Some((bad.as_str(), total.as_str()))),
+            (_, _, Some(Preset::Auto)) if !is_of_latency => Some(None),
+            (_, _, Some(preset)) if !is_of_latency => preset.bad().zip(preset.total()).map(Some),
             _ => None,
         };
-        if let Some((bad, total)) = counters {
+        if let Some(asked) = counters {
             let by = match (&self.threshold, &self.compare, &self.budget) {
                 (Some(limits), _, _) => CountersRule::Share(limits),
                 (_, Some(compare), _) => CountersRule::Compare(compare),
                 (_, _, Some(budget)) => CountersRule::Budget(budget),
                 _ => CountersRule::Sequential(self.sequential_rate.unwrap_or_default()),
             };
-            return Some(Rule::Counters { bad, total, by });
+            return Some(Rule::Counters { asked, by });
         }
-        let query = asked.buckets.as_deref().or_else(|| asked.preset.and_then(Preset::buckets))?;
+        let asked = match (&asked.buckets, preset) {
+            (Some(buckets), _) => Some(buckets.as_str()),
+            (None, Some(Preset::Auto)) => None,
+            (None, preset) => Some(preset.and_then(Preset::buckets)?),
+        };
         let by = match &self.quantile {
             Some(quantile) => BucketsRule::Quantile(quantile),
             None => BucketsRule::Sequential(self.sequential_latency.clone().unwrap_or_default()),
         };
-        Some(Rule::Buckets { query, by })
+        Some(Rule::Buckets { asked, by })
+    }
+}
+
+impl Gate {
+    /// Whether the limits of a latency are in a unit that depends on whose metrics are read.
+    #[must_use]
+    pub fn has_bounds(&self) -> bool {
+        self.quantile.is_some() || self.sequential_latency.as_ref().is_some_and(|it| !it.bounds.is_empty())
     }
 }
 

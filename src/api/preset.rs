@@ -9,6 +9,8 @@
 //! | `Kubelet` | the kubelet's own cAdvisor: CPU | the pod |
 //! | `KubeStateMetrics` | the same, with the limits that kube-state-metrics tells: memory | the pod |
 //!
+//! `Auto` is none of them: it is chosen when a run begins, as the one of the first four that has series of the component.
+//!
 //! Counts by Service are given the name of a pod of the revision that the Service stands for, so that all rules for counters hold
 //! for them as well: one series for each version, over all replicas of the gateway.
 
@@ -32,6 +34,9 @@ pub enum Preset {
     /// Saturation of memory: what the fullest canary container uses, as a share of its limit; one number, for `threshold`.
     /// <https://github.com/kubernetes/kube-state-metrics/blob/main/docs/metrics/workload/pod-metrics.md>
     KubeStateMetrics,
+    /// The one of `Istio`, `Linkerd`, `OTel` and `Traefik` that has series of the component when the run begins; no
+    /// verdict while none or several have.
+    Auto,
 }
 
 /// Sums of Traefik's counters for the canary's Service and for the other, each named as a pod of its revision; `$by` are further
@@ -57,9 +62,16 @@ macro_rules! traefik {
 }
 
 impl Preset {
-    /// All of them.
+    /// All with queries of their own.
     pub const ALL: [Self; 6] =
         [Self::Istio, Self::Linkerd, Self::OTel, Self::Traefik, Self::Kubelet, Self::KubeStateMetrics];
+
+    /// Those that `Auto` may stand for: they count requests. `Traefik` counts by Service, so that the component needs one.
+    #[must_use]
+    pub const fn candidates(has_service: bool) -> &'static [Self] {
+        const ALL: [Preset; 4] = [Preset::Istio, Preset::Linkerd, Preset::OTel, Preset::Traefik];
+        if has_service { &ALL } else { ALL.split_at(3).0 }
+    }
 
     /// PromQL of one number, of a preset that answers one.
     #[must_use]
@@ -94,7 +106,7 @@ impl Preset {
             Self::Kubelet => {
                 "sum by (pod) (container_cpu_cfs_throttled_periods_total{namespace=\"$namespace\",pod=~\"$pods\",container!=\"\"})"
             }
-            Self::KubeStateMetrics => return None,
+            Self::KubeStateMetrics | Self::Auto => return None,
         })
     }
 
@@ -116,7 +128,7 @@ impl Preset {
             Self::Kubelet => {
                 "sum by (pod) (container_cpu_cfs_periods_total{namespace=\"$namespace\",pod=~\"$pods\",container!=\"\"})"
             }
-            Self::KubeStateMetrics => return None,
+            Self::KubeStateMetrics | Self::Auto => return None,
         })
     }
 
@@ -136,7 +148,7 @@ impl Preset {
                  k8s_namespace_name=\"$namespace\",k8s_pod_name=~\"$pods\"},\"pod\",\"$1\",\"k8s_pod_name\",\"(.*)\"))"
             }
             Self::Traefik => traefik!("traefik_service_request_duration_seconds_bucket", " by (le) ", ""),
-            Self::Kubelet | Self::KubeStateMetrics => return None,
+            Self::Kubelet | Self::KubeStateMetrics | Self::Auto => return None,
         })
     }
 }

@@ -5,7 +5,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{DegradedStatus, HealthStatus, HookStatus, Outcome, Span, TimelineEntry};
+use super::{DegradedStatus, HealthStatus, HookStatus, Outcome, Preset, Span, TimelineEntry};
 
 /// What the controller knows and is about to do. Its only memory: recovery reads the intents in here.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -413,6 +413,9 @@ pub struct GateStatistics {
     /// What the counts belong to; counts with another key are void.
     #[schemars(length(max = 64))]
     pub key: String,
+    /// The preset that was chosen when the run began, of a gate with `preset: Auto`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub preset: Option<Preset>,
     /// The end of the last block that was counted.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub counted_until: Option<Timestamp>,

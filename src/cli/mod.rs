@@ -16,6 +16,7 @@ pub mod lint;
 mod live;
 mod logging;
 mod manifest;
+mod metric_server;
 pub mod plan;
 mod printer;
 pub mod record;
@@ -39,6 +40,7 @@ pub use explain::ExplainArgs;
 pub use follow::{Goal, verdict};
 pub use format::Format;
 pub use history::{HistoryArgs, history};
+pub use metric_server::MetricServerArgs;
 pub use plan::PlanArgs;
 pub use printer::{Captured, Colour, Printer};
 pub use record::RecordArgs;
@@ -89,7 +91,7 @@ enum Command {
     /// Play a release on a virtual clock, with synthetic or recorded metrics
     Simulate(Box<SimulateArgs>),
     /// Save the metrics of a Rollout's gates, for simulate --replay
-    Record(RecordArgs),
+    Record(Box<RecordArgs>),
     /// Go back to the stable version
     Abort(ActionArgs),
     /// End the present bake now as if it had been earned
@@ -103,7 +105,7 @@ enum Command {
     /// List the runs of a Rollout, or show one of them
     History(HistoryArgs),
     /// Say what is wrong with manifests before anybody applies them
-    Lint(lint::LintArgs),
+    Lint(Box<lint::LintArgs>),
     /// Run the controller (in the cluster)
     Run(Box<RunArgs>),
     /// Print the custom resource definitions as YAML
@@ -197,7 +199,7 @@ async fn dispatch(cli: Cli, printer: &Printer) -> Result<ExitStatus, CliError> {
         Command::Plan(args) if args.file.is_some() => plan::plan(None, &args, printer).await,
         Command::Plan(args) => plan::plan(Some(&connect().await?), &args, printer).await,
         Command::Simulate(args) => simulate::simulate(&args, printer),
-        Command::Record(args) => record::record(&args, printer).await,
+        Command::Record(args) => record::record(&target, &args, printer).await,
         Command::Abort(args) => act(&connect().await?, ActionKind::Abort, &args, false, printer).await,
         Command::Pause(args) => act(&connect().await?, ActionKind::Pause, &args, false, printer).await,
         Command::Resume(args) => act(&connect().await?, ActionKind::Resume, &args, false, printer).await,

@@ -80,6 +80,8 @@ pub struct ReleasePlan {
     pub degraded_modes: Vec<ModePlan>,
     /// Whether the traffic was given; without it tests are taken to show safety in time.
     pub traffic_is_known: bool,
+    /// Who is told, and who is asked, in sentences.
+    pub told: Vec<String>,
     /// What the run tells on its way.
     pub timeline: Vec<PlanEntry>,
 }
@@ -302,6 +304,7 @@ fn told(
         rollback: rollback(spec),
         degraded_modes: modes(spec),
         traffic_is_known: assumed.is_some(),
+        told: who_is_told(rollout),
         timeline: usual
             .happened
             .iter()
@@ -313,6 +316,26 @@ fn told(
             })
             .collect(),
     }
+}
+
+/// Whom a run tells of itself, and whom it asks: what there is, and no more.
+fn who_is_told(rollout: &Rollout) -> Vec<String> {
+    let name = rollout.metadata.name.as_deref().unwrap_or_default();
+    let hooks = match rollout.spec.hooks.len() {
+        0 => "no hook is named".to_owned(),
+        1 => "one hook runs in its place, and may tell others".to_owned(),
+        many => format!("{many} hooks run in their places, and may tell others"),
+    };
+    vec![
+        format!(
+            "Each step is an Event of the Rollout (kubectl events --for rollout/{name}), an entry of its timeline, and a line in the \
+             controller's log. No message goes anywhere else; {hooks}."
+        ),
+        format!(
+            "Nobody is asked first: a phase that is earned is followed by the next. Who may can pause, promote or abort at any moment \
+             (palier pause {name}, palier promote {name}, palier abort {name})."
+        ),
+    ]
 }
 
 fn component(

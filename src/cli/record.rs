@@ -5,13 +5,14 @@ use std::path::PathBuf;
 
 use jiff::{SignedDuration, Timestamp};
 
-use crate::adapters::prometheus::{PrometheusClient, SourceConfig};
-use crate::api::{ComponentStatus, Gate, Rollout, Rule, Span};
-use crate::engine::query::{Variables, pods_pattern, substitute};
-use crate::engine::{Answer, Ask, Reason};
+use crate::adapters::prometheus::PrometheusClient;
+use crate::api::{ComponentStatus, Gate, Preset, Rollout, Rule, Span};
+use crate::engine::query::{Variables, is_pod_of, pods_pattern, substitute};
+use crate::engine::{Answer, Ask, Reason, choose};
 use crate::sim::recording::{FORM, Recorded, RecordedLine, Recording, Revisions};
 
-use super::{CliError, ExitStatus, Printer, clock, manifest};
+use super::metric_server::{Limits, MetricServerArgs};
+use super::{CliError, ExitStatus, Printer, Target, clock, manifest};
 
 /// The longest time for one answer.
 const TIMEOUT: Span = Span::seconds(60);
@@ -26,9 +27,9 @@ pub struct RecordArgs {
     /// A file with the Rollout and its status, as `kubectl get rollout NAME -o yaml` writes it; - reads the standard input
     #[arg(short, long, value_name = "FILE")]
     pub file: PathBuf,
-    /// Address of the Prometheus
-    #[arg(long, value_name = "URL")]
-    pub prometheus_url: String,
+    /// The metric server.
+    #[command(flatten)]
+    pub server: MetricServerArgs,
     /// The first moment: a time such as 2026-03-01T14:00:00Z, or how long ago, such as 24h
     #[arg(long, value_name = "WHEN")]
     pub from: String,
@@ -56,22 +57,18 @@ pub struct RecordArgs {
 ///
 /// # Errors
 /// When the Rollout cannot be read, its ReplicaSets are not known, or the server does not answer.
-pub async fn record(args: &RecordArgs, printer: &Printer) -> Result<ExitStatus, CliError> {
+pub async fn record(target: &Target, args: &RecordArgs, printer: &Printer) -> Result<ExitStatus, CliError> {
     let rollout = manifest::rollout_of(&args.file)?;
     let now = clock::now();
     let (from, to) = (moment(&args.from, now)?, moment(&args.to, now)?);
     if from >= to || args.step.is_zero() {
         return Err(CliError::Usage("--from must be before --to, and --step above zero".to_owned()));
     }
-    let client = PrometheusClient::new(SourceConfig {
-        url: args.prometheus_url.clone(),
-        timeout: TIMEOUT,
-        max_bytes: BYTES_MAX,
-        ca_bundle: None,
-        auth: None,
-        allow_loopback: true,
-    })
-    .map_err(|error| CliError::Usage(format!("--prometheus-url: {error}")))?;
+    let limits = Limits { timeout: TIMEOUT, max_bytes: BYTES_MAX };
+    let Some(client) = args.server.client(target, limits).await? else {
+        let says = "give --prometheus-url, or --metric-source with your kubeconfig";
+        return Err(CliError::Usage(says.to_owned()));
+    };
     let components = revisions(&rollout, args)?;
     let mut recording = Recording {
         form: FORM.to_owned(),
@@ -88,15 +85,18 @@ pub async fn record(args: &RecordArgs, printer: &Printer) -> Result<ExitStatus, 
         let Some(sets) = recording.components.get(&component.name).cloned() else { continue };
         for gate in rollout.spec.gates.iter().chain(&component.gates) {
             let variables = variables(&rollout, &component.name, gate, &sets);
-            for (index, query) in queries(gate).into_iter().enumerate() {
-                let query = substitute(query, &variables)
-                    .map_err(|error| CliError::Usage(format!("gate {}: {error}", gate.name)))?;
-                let lines = read(&client, &query, (from, to), args.step)
-                    .await
-                    .map_err(|why| CliError::Usage(format!("gate {}: {why}", gate.name)))?;
+            let wrong = |why: String| CliError::Usage(format!("gate {}: {why}", gate.name));
+            let auto = match gate.prometheus.preset {
+                Some(Preset::Auto) => Some(preset(&client, &rollout, gate, (&variables, &sets), to).await),
+                _ => None,
+            };
+            let auto = auto.transpose().map_err(wrong)?;
+            for (index, query) in queries(gate, auto).into_iter().enumerate() {
+                let query = substitute(query, &variables).map_err(|error| wrong(error.to_string()))?;
+                let lines = read(&client, &query, (from, to), args.step).await.map_err(wrong)?;
                 let (component, gate) = (component.name.clone(), gate.name.clone());
                 printer.say(&format!("{component}/{gate}: {} series\n", lines.len()));
-                recording.series.push(Recorded { component, gate, index, query, lines });
+                recording.series.push(Recorded { component, gate, index, preset: auto, query, lines });
             }
         }
     }
@@ -154,11 +154,36 @@ async fn read(
     Ok(all.into_values().collect())
 }
 
-fn queries(gate: &Gate) -> Vec<&str> {
-    match gate.rule() {
-        Some(Rule::Number { query, .. } | Rule::Buckets { query, .. }) => vec![query],
-        Some(Rule::Counters { bad, total, .. }) => vec![bad, total],
-        None => Vec::new(),
+/// The queries of a gate; `auto` is what `Auto` stands for.
+fn queries(gate: &Gate, auto: Option<Preset>) -> Vec<&str> {
+    match gate.rule_by(auto.or(gate.prometheus.preset)) {
+        Some(Rule::Number { query, .. } | Rule::Buckets { asked: Some(query), .. }) => vec![query],
+        Some(Rule::Counters { asked: Some((bad, total)), .. }) => vec![bad, total],
+        _ => Vec::new(),
+    }
+}
+
+/// What `Auto` stands for: as the status says, else as the metric server has it at `to`.
+async fn preset(
+    client: &PrometheusClient,
+    rollout: &Rollout,
+    gate: &Gate,
+    (variables, sets): (&Variables, &Revisions),
+    to: Timestamp,
+) -> Result<Preset, String> {
+    let components = rollout.status.iter().flat_map(|it| &it.components);
+    let mut counted = components.filter(|it| it.name == variables.component).flat_map(|it| &it.statistics);
+    if let Some(known) = counted.find(|it| it.name == gate.name).and_then(|it| it.preset) {
+        return Ok(known);
+    }
+    let ask = choose::which(gate, variables, to).map_err(|error| error.to_string())?;
+    match client.ask(&ask).await {
+        Answer::Series(series) => {
+            let is_its_own = |pod: &str| is_pod_of(pod, &sets.canary) || is_pod_of(pod, &sets.stable);
+            choose::chosen(gate, variables.service.is_some(), is_its_own, &series)
+        }
+        Answer::Failed(why) => Err(why),
+        other => Err(format!("the server did not answer series: {other:?}")),
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::adapters::kube::secrets;
-use crate::adapters::prometheus::{Auth, Secret, SourceConfig};
+use crate::adapters::prometheus::{SourceConfig, configured, secrets_of};
 use crate::api::{MetricSourceSpec, Span};
 
 use super::context::Context;
@@ -125,29 +125,14 @@ async fn configure(
     namespace: &str,
     spec: &MetricSourceSpec,
 ) -> Result<SourceConfig, String> {
-    let server = &spec.prometheus;
-    let read = async |name: &str, key: &str| {
-        let value = secrets::read(&context.cluster, namespace, name, key).await;
+    let mut values = BTreeMap::new();
+    for (name, key) in secrets_of(&spec.prometheus) {
+        let value = secrets::read(&context.cluster, namespace, &name, &key).await;
         let value = value.map_err(|error| error.to_string())?;
-        value.ok_or_else(|| format!("the Secret {namespace}/{name} has no key {key}"))
-    };
-    let text = |name: &str, value: Vec<u8>| {
-        String::from_utf8(value).map_err(|_| format!("a value of the Secret {namespace}/{name} is no text"))
-    };
-    let ca_bundle = match &server.ca_bundle_ref {
-        Some(at) => Some(read(&at.name, &at.key).await?),
-        None => None,
-    };
-    let auth = match (&server.bearer_token_ref, &server.basic_auth_ref) {
-        (Some(at), _) => Some(Auth::Bearer(Secret::new(&text(&at.name, read(&at.name, &at.key).await?)?))),
-        (None, Some(at)) => {
-            let username = text(&at.name, read(&at.name, "username").await?)?;
-            let password = text(&at.name, read(&at.name, "password").await?)?;
-            Some(Auth::Basic { username: username.trim_end().to_owned(), password: Secret::new(&password) })
-        }
-        (None, None) => None,
-    };
-    Ok(SourceConfig::of(server, ca_bundle, auth))
+        let value = value.ok_or_else(|| format!("the Secret {namespace}/{name} has no key {key}"))?;
+        values.insert((name, key), value);
+    }
+    configured(&spec.prometheus, &values)
 }
 
 /// A Rollout may be waiting for a source.

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::api::names::POD_TEMPLATE_HASH;
-use crate::api::{Component, Traffic};
+use crate::api::{Component, Preset, Traffic};
 
 use super::evidence::gates_of;
 use super::hooks::Flaw;
@@ -90,6 +90,10 @@ fn check_gates(turn: &Turn<'_>, part: &Part<'_>) -> Result<(), Stop> {
             if let Some(Err(error)) = text.as_deref().map(query::check_series) {
                 return problem(&format!("{field}.prometheus.{name}"), &error.to_string());
             }
+        }
+        if asked.preset == Some(Preset::Auto) && gate.has_bounds() {
+            let says = "Auto may choose metrics in seconds or in milliseconds, and this gate has a limit in one of them: name the preset";
+            return problem(&format!("{field}.prometheus.preset"), says);
         }
         if gate.rule().is_none() {
             return problem(&field, "a query of one number needs threshold: min, max or both");

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use serde_json::Value;
 
-use crate::api::{ReleasedComponent, RolloutRunStatus, RolloutStatus, Span};
+use crate::api::{Preset, ReleasedComponent, RolloutRunStatus, RolloutStatus, Span};
 
 use super::Weight;
 use super::world::{ConfigKind, RouteKind, Seen};
@@ -340,6 +340,15 @@ pub struct Measurement {
 pub enum Ask {
     /// One number, now: PromQL with its variables replaced.
     Number(String),
+    /// Which of these presets have series at `at`: for each PromQL with its variables replaced.
+    Which {
+        /// The presets.
+        presets: Vec<Preset>,
+        /// Their queries, in the same order.
+        queries: Vec<String>,
+        /// The moment.
+        at: Timestamp,
+    },
     /// Series of counters or histograms: their values at `from`, and from there every `step` until `until`.
     Series {
         /// PromQL with its variables replaced.
@@ -359,7 +368,7 @@ impl Ask {
     pub fn queries(&self) -> &[String] {
         match self {
             Self::Number(query) => std::slice::from_ref(query),
-            Self::Series { queries, .. } => queries,
+            Self::Which { queries, .. } | Self::Series { queries, .. } => queries,
         }
     }
 }

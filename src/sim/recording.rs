@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
+use crate::api::Preset;
 use crate::engine::query::is_pod_of;
 use crate::engine::statistics::histogram::Bucket;
 use crate::engine::{Answer, Ask, Line, Measurement, Reading};
@@ -63,6 +64,9 @@ pub struct Recorded {
     pub gate: String,
     /// Which of the gate's queries: 0 is `query`, `bad` or `buckets`, 1 is `total`.
     pub index: usize,
+    /// The preset that `Auto` was found to stand for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub preset: Option<Preset>,
     /// PromQL as it was asked.
     pub query: String,
     /// Its series.
@@ -209,6 +213,21 @@ impl<'r> Playback<'r> {
         }
     }
 
+    /// The pods of the preset that was recorded, and nothing of the others.
+    fn which(&self, asked: &Measurement, presets: &[Preset]) -> Answer {
+        let recorded = self.recorded(asked, 0);
+        let of = |preset: &Preset| match recorded.filter(|it| it.preset == Some(*preset)) {
+            Some(it) => it.lines.iter().map(|line| self.renamed(&asked.component, &line.pod)).collect(),
+            None => Vec::new(),
+        };
+        let named = |pod: String| Line { pod, ..Line::default() };
+        let lines = |preset| -> Vec<Line> {
+            let pods: Vec<String> = of(preset);
+            pods.into_iter().map(named).collect()
+        };
+        Answer::Series(presets.iter().map(lines).collect())
+    }
+
     fn moment(&self, at: Timestamp) -> i64 {
         at.checked_add(self.shift).unwrap_or(at).as_millisecond()
     }
@@ -227,8 +246,10 @@ impl Metrics for Playback<'_> {
         if self.moment(now) > self.recording.to.as_millisecond() {
             return Reply::Now(Answer::Failed("the recording is over".to_owned()));
         }
-        let Ask::Series { queries, from, until, step } = &asked.ask else {
-            return Reply::Now(self.number(asked, now));
+        let (queries, from, until, step) = match &asked.ask {
+            Ask::Number(_) => return Reply::Now(self.number(asked, now)),
+            Ask::Which { presets, .. } => return Reply::Now(self.which(asked, presets)),
+            Ask::Series { queries, from, until, step } => (queries, from, until, step),
         };
         let next = |at: &Timestamp| at.checked_add(step.as_signed()).ok().filter(|_| !step.is_zero());
         let moments: Vec<Timestamp> =

@@ -208,6 +208,15 @@ impl Metrics for Model {
         }
         match &asked.ask {
             Ask::Number(_) => Reply::Now(Answer::Sample { value: self.number(asked, now), sampled_at: now }),
+            // Whose metrics they are does not matter here: there is one choice, and it is the first.
+            Ask::Which { queries, at, .. } => {
+                let Some(flow) = self.flows.get(&asked.component) else { return Reply::Now(Answer::Empty) };
+                let mut lines = vec![Vec::new(); queries.len()];
+                if let (Some(first), Some(query)) = (lines.first_mut(), queries.first()) {
+                    *first = flow.lines(query, What::Total, &[*at], FRESH.max(self.tick.saturating_mul(2)));
+                }
+                Reply::Now(Answer::Series(lines))
+            }
             Ask::Series { queries, from, until, step } => {
                 let next = |at: &Timestamp| at.checked_add(step.as_signed()).ok().filter(|_| !step.is_zero());
                 let moments: Vec<Timestamp> =

@@ -1,6 +1,6 @@
 //! `palier explain`: sentences about a Rollout, and the small charts beside its gates.
 
-use palier::api::{ActionKind, RolloutState};
+use palier::api::{ActionKind, Preset, RolloutState};
 use palier::cli::view::{
     Detail, Explanation, Style, explanation, painted_width, render_explanation, render_status,
 };
@@ -50,6 +50,19 @@ fn what_is_said_of_evidence_is_what_was_stored_and_what_will_come() {
     let json = serde_json::to_value(&known).unwrap();
     assert_eq!(json["components"][0]["gates"][0]["evidence"]["limit"], 4.6052);
     assert_eq!(json["state"], "Baking");
+}
+
+#[test]
+fn a_preset_that_was_chosen_is_named() {
+    let mut chosen = rollout("counting");
+    let counted = &mut chosen.status.as_mut().unwrap().components[0].statistics;
+    counted.iter_mut().for_each(|it| it.preset = Some(Preset::Traefik));
+    let known = explanation(&chosen, now());
+    let says: Vec<&String> = known.components[0].gates.iter().flat_map(|it| &it.says).collect();
+    assert!(
+        says.iter().any(|it| it.contains("the metrics of Traefik, chosen when the run began")),
+        "{says:?}"
+    );
 }
 
 #[test]

@@ -10,6 +10,7 @@ mod fixtures;
 mod golden;
 mod parts;
 mod program;
+mod record;
 mod server;
 mod simulate;
 mod story;

@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use std::process::{Command, Output};
 
 use jiff::{SignedDuration, Timestamp};
-use palier::api::{Outcome, RolloutSpec, Span};
-use palier::engine::{Answer, Measurement};
+use palier::api::{Outcome, Preset, RolloutSpec, Span};
+use palier::engine::{Answer, Ask, Measurement};
 use palier::sim::random::Random;
 use palier::sim::recording::{Cast, FORM, Playback, Recorded, RecordedLine, Recording, Revisions};
 use palier::sim::traffic::{Split, pod_name};
@@ -157,6 +157,9 @@ fn a_regression_is_taken_back_and_the_page_needs_nothing_else() {
     let said = text(&output.stdout);
     assert!(said.contains("Rolled back") && said.contains("gate errors failed: harm is shown"), "{said}");
     assert_eq!(html.matches("<svg").count(), 2, "traffic and evidence");
+    for words in [">pilot</text>", ">harm is shown</text>", ">+1m</text>", "prefers-color-scheme:dark"] {
+        assert!(html.contains(words), "{words}: {html}");
+    }
     assert!(!html.contains("http") && !html.contains("<script") && html.ends_with("</html>\n"));
     let json = palier(&["simulate", "-f", &shop(), "-o", "json"]);
     let json: serde_json::Value = serde_json::from_slice(&json.stdout).unwrap();
@@ -203,6 +206,7 @@ fn pods(is_odd: bool) -> PathBuf {
         total.push(line(points.1));
     }
     let series = [bad, total].into_iter().enumerate().map(|(index, lines)| Recorded {
+        preset: None,
         component: "api".into(),
         gate: "errors".into(),
         index,
@@ -250,6 +254,28 @@ fn each_stable_pod_plays_the_canary_and_only_an_odd_one_is_taken_back() {
         assert!(alarms.iter().all(|it| it.starts_with(&odd)), "{alarms:?}");
         assert_eq!(alarms.is_empty(), !is_odd, "{json}");
     }
+}
+
+/// What `Auto` was found to stand for when it was recorded is what it stands for again.
+#[test]
+fn a_recorded_choice_is_made_again() {
+    let line =
+        RecordedLine { pod: pod_name("shop-api-5d", 1), points: vec![(0, 1.0)], ..RecordedLine::default() };
+    let mut recording = Recording { form: FORM.into(), to: start(), ..Recording::default() };
+    recording.series.push(Recorded {
+        component: "api".into(),
+        gate: "errors".into(),
+        preset: Some(Preset::OTel),
+        lines: vec![line],
+        ..Recorded::default()
+    });
+    let presets = vec![Preset::Istio, Preset::OTel];
+    let ask = Ask::Which { queries: vec!["a".into(), "b".into()], presets, at: start() };
+    let [component, gate, key, source] = ["api", "errors", "key", "default"].map(str::to_owned);
+    let asked = Measurement { component, gate, key, source, ask };
+    let reply = Playback::new(&recording, Cast::AsRecorded, start()).answer(&asked, start());
+    let Reply::Now(Answer::Series(found)) = reply else { panic!("{reply:?}") };
+    assert_eq!(found.iter().map(Vec::len).collect::<Vec<_>>(), [0, 1]);
 }
 
 #[test]

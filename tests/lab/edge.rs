@@ -24,6 +24,16 @@ scrape_configs:
 - job_name: pods
   honor_labels: true
   static_configs: [{targets: ['127.0.0.1:9102']}]
+- job_name: native
+  honor_labels: true
+  metrics_path: /native
+  scrape_native_histograms: true
+  static_configs: [{targets: ['127.0.0.1:9102']}]
+- job_name: custom-buckets
+  honor_labels: true
+  metrics_path: /custom-buckets
+  convert_classic_histograms_to_nhcb: true
+  static_configs: [{targets: ['127.0.0.1:9102']}]
 - job_name: traefik
   static_configs: [{targets: ['127.0.0.1:8001']}]
 ";

@@ -30,6 +30,7 @@ pub mod moods;
 pub mod objects;
 pub mod players;
 pub mod pods;
+pub mod protobuf;
 pub mod proxy;
 pub mod report;
 mod serve;

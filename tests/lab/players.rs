@@ -14,7 +14,7 @@ use tokio::net::{TcpListener, TcpStream};
 
 use super::pods::{Pod, Pods, TAIL, tag};
 use super::serve::{self, Answer, Cut};
-use super::tally;
+use super::{protobuf, tally};
 
 const PODS: &str = "0.0.0.0:8080";
 const METRICS: &str = "127.0.0.1:9102";
@@ -45,11 +45,11 @@ impl Players {
         let pods = players.pods.clone();
         tokio::spawn(async move { pods.follow(client, grace).await });
         let pods = players.pods.clone();
-        serve::spawn(metrics, move |_| {
+        serve::spawn(metrics, move |request| {
             let pods = pods.all();
             // A pod that is gone can't be scraped any more.
-            let text = tally::render(pods.iter().map(|pod| &**pod).filter(|pod| pod.answers()));
-            std::future::ready(Ok(serve::answer(200, "text/plain; version=0.0.4", text)))
+            let pods = pods.iter().map(|pod| &**pod).filter(|pod| pod.answers());
+            std::future::ready(Ok(metrics_at(request.uri().path(), pods)))
         });
         tokio::spawn(take(listener, players.pods.clone(), players.refusals.clone()));
         Ok(players)
@@ -72,6 +72,23 @@ impl Players {
         let pods = self.pods.all();
         let pods = pods.iter().filter(|one| one.namespace == namespace && one.image == image);
         pods.map(|pod| pod.tally.total()).sum()
+    }
+}
+
+/// What is scraped at a path: everything in text, or the durations of some pods for Prometheus to keep as native histograms.
+fn metrics_at<'a>(path: &str, pods: impl Iterator<Item = &'a Pod> + Clone) -> Answer {
+    const TEXT: &str = "text/plain; version=0.0.4";
+    let natives = pods.clone().filter(|pod| pod.behaviour.native);
+    match path {
+        "/native" => {
+            let body = tally::native("http_request_duration_native_seconds", natives);
+            serve::answer(200, protobuf::CONTENT_TYPE, body)
+        }
+        // The same bounds as the classic one: Prometheus converts it.
+        "/custom-buckets" => {
+            serve::answer(200, TEXT, tally::classic("http_request_duration_converted_seconds", natives))
+        }
+        _ => serve::answer(200, TEXT, tally::render(pods)),
     }
 }
 

@@ -18,7 +18,7 @@ use super::tally::Tally;
 /// How much longer the answers of a tail take.
 pub const TAIL: Duration = Duration::from_millis(300);
 
-/// What an image's tag asks for: `v1`, `v2-err20`, `v3-slow400`, `v4-err5-slow100`, `v5-tail3`.
+/// What an image's tag asks for: `v1`, `v2-err20`, `v3-slow400`, `v4-err5-slow100`, `v5-tail3`, `v6-native`.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Behaviour {
     /// Percentage of answers that are 500.
@@ -27,6 +27,8 @@ pub struct Behaviour {
     pub delay: Duration,
     /// Percentage of answers that take [`TAIL`] longer.
     pub tail: u8,
+    /// It tells its durations in native histograms, too.
+    pub native: bool,
     /// The pod runs and never becomes ready.
     pub never_ready: bool,
     /// The pod stops being ready, and answering, after a while.
@@ -44,6 +46,7 @@ impl Behaviour {
                 "err" => behaviour.errors = u8::try_from(number.min(100)).unwrap_or(100),
                 "slow" => behaviour.delay = Duration::from_millis(number),
                 "tail" => behaviour.tail = u8::try_from(number.min(100)).unwrap_or(100),
+                "native" => behaviour.native = true,
                 "neverready" => behaviour.never_ready = true,
                 "crash" => behaviour.crashes = true,
                 _ => {}

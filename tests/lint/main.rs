@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod forms;
+mod live;
 mod recorded;
 mod rules;
 mod server;

@@ -1,12 +1,10 @@
-//! What a metric server says today and said yesterday; what a cluster does not have.
+//! What a metric server says today and said yesterday, and what it tells of the traffic.
 
-use std::fs;
 use std::process::Output;
 
-use axum::extract::{Path, State};
-use axum::http::StatusCode;
+use axum::extract::State;
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
+use axum::routing::post;
 use serde_json::{Value, json};
 
 use crate::{PALIER, root};
@@ -45,7 +43,7 @@ async fn range(State(says): State<Says>, body: String) -> Response {
         .into_response()
 }
 
-async fn serve(app: axum::Router) -> String {
+pub async fn serve(app: axum::Router) -> String {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = format!("http://{}", listener.local_addr().unwrap());
     tokio::spawn(async move { axum::serve(listener, app).await });
@@ -63,13 +61,13 @@ async fn prometheus(now: Value, yesterday: Vec<f64>) -> String {
     .await
 }
 
-async fn lint(args: &[&str]) -> Output {
+pub async fn lint(args: &[&str]) -> Output {
     let mut run = tokio::process::Command::new(PALIER);
     run.args([&["lint", "-o", "json"][..], args].concat()).current_dir(root());
     tokio::time::timeout(std::time::Duration::from_secs(60), run.output()).await.expect("it hangs").unwrap()
 }
 
-fn codes(output: &Output) -> Vec<String> {
+pub fn codes(output: &Output) -> Vec<String> {
     let all: Vec<Value> = serde_json::from_slice(&output.stdout)
         .unwrap_or_else(|_| panic!("{}", String::from_utf8_lossy(&output.stderr)));
     all.iter()
@@ -81,7 +79,7 @@ fn vector(value: f64) -> Value {
     json!({"resultType": "vector", "result": [{"metric": {}, "value": [1_700_000_000, value.to_string()]}]})
 }
 
-const GOOD: &str = "tests/lint/good/least.yaml";
+pub const GOOD: &str = "tests/lint/good/least.yaml";
 
 #[tokio::test]
 async fn a_query_that_answers_well_and_did_yesterday_is_no_finding() {
@@ -123,35 +121,81 @@ async fn an_address_that_cannot_be_used_is_no_finding() {
     assert_eq!(lint(&[GOOD, "--prometheus-url", "ftp://x"]).await.status.code(), Some(2));
 }
 
-async fn object(Path((_, _, name)): Path<(String, String, String)>) -> Response {
-    if name == "shop-api" {
-        return axum::Json(json!({"metadata": {"name": name}})).into_response();
-    }
-    let status = json!({"kind": "Status", "apiVersion": "v1", "status": "Failure", "reason": "NotFound", "code": 404,
-                        "message": "not found", "details": {"name": name}});
-    (StatusCode::NOT_FOUND, axum::Json(status)).into_response()
+/// A server that has series of these metrics.
+async fn has(metrics: &'static [&'static str]) -> String {
+    let range = move |body: String| async move {
+        let query = field(&body, "query");
+        assert!(
+            field(&body, "start") == field(&body, "end") && query.starts_with("count by (pod) ("),
+            "{query}"
+        );
+        let is_there = metrics.iter().any(|it| query.contains(it));
+        let pod = json!({"metric": {"pod": "shop-api-5d4c-abcde"}, "values": [[1_700_000_000, "1"]]});
+        let result = if is_there { vec![pod] } else { Vec::new() };
+        axum::Json(json!({"status": "success", "data": {"resultType": "matrix", "result": result}}))
+    };
+    serve(axum::Router::new().route("/api/v1/query_range", post(range))).await
 }
 
 #[tokio::test]
-async fn what_the_cluster_does_not_have() {
-    let app = axum::Router::new()
-        .route("/apis/apps/v1/namespaces/{a}/{b}/{name}", get(object))
-        .route("/api/v1/namespaces/{a}/{b}/{name}", get(object))
-        .route("/apis/gateway.networking.k8s.io/v1/namespaces/{a}/{b}/{name}", get(object))
-        .route(
-            "/apis/palier.dev/v1alpha1/metricsources/default",
-            get(|| async { axum::Json(json!({"metadata": {"name": "default"}})) }),
-        );
-    let server = serve(app).await;
-    let file = std::env::temp_dir().join(format!("palier-lint-{}", std::process::id()));
-    let config = json!({
-        "apiVersion": "v1", "kind": "Config", "current-context": "test",
-        "clusters": [{"name": "test", "cluster": {"server": server}}],
-        "users": [{"name": "test", "user": {}}],
-        "contexts": [{"name": "test", "context": {"cluster": "test", "user": "test"}}],
-    });
-    fs::write(&file, config.to_string()).unwrap();
-    let output = lint(&[GOOD, "--cluster", "--kubeconfig", file.to_str().unwrap()]).await;
-    fs::remove_file(&file).unwrap();
-    assert_eq!(codes(&output), ["PAL704 spec.components[api].traffic.gatewayAPI.httpRoutes[shop].name"]);
+async fn a_preset_that_cannot_be_chosen_says_what_was_looked_for() {
+    const AUTO: &str = "tests/lint/good/preset-chosen-by-the-cluster.yaml";
+    const FIELDS: [&str; 2] =
+        ["PAL705 spec.gates[errors].prometheus.preset", "PAL705 spec.gates[latency].prometheus.preset"];
+    let url = has(&["traefik_"]).await;
+    assert_eq!(codes(&lint(&[AUTO, "--prometheus-url", &url]).await), [""; 0]);
+    for (metrics, words) in [
+        (
+            &[][..],
+            ["istio_request_duration_milliseconds (Istio)", "traefik_service_requests_total (Traefik)"],
+        ),
+        (&["istio_", "http_server_"], ["Istio and OTel all have series", "set prometheus.preset"]),
+    ] {
+        let output = lint(&[AUTO, "--prometheus-url", &has(metrics).await]).await;
+        assert_eq!(codes(&output), FIELDS);
+        let said = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(words.iter().all(|it| said.contains(it)), "{said}");
+    }
+}
+
+/// A server that has counted for six hours: so many requests a minute by each of five pods, 2 % of them bad ones.
+async fn counted(requests: u32) -> String {
+    let range = move |body: String| async move {
+        let number = |name: &str| field(&body, name).parse::<f64>().unwrap();
+        let (start, end, step) = (number("start"), number("end"), number("step"));
+        let is_bad = field(&body, "query").contains("5..");
+        let minutes = ((end - start) / step) as u32;
+        let series = |pod: u32| {
+            let at = |minute: u32| {
+                let all = minute * requests;
+                // The same share of all pods, each in its own turn.
+                let bad = (all + pod * 11) / 50;
+                json!([start + f64::from(minute) * step, (if is_bad { bad } else { all }).to_string()])
+            };
+            let values: Vec<Value> = (0..=minutes).map(at).collect();
+            json!({"metric": {"pod": format!("shop-api-5d4c-aaaa{pod}")}, "values": values})
+        };
+        let result: Vec<Value> = (0..5).map(series).collect();
+        axum::Json(json!({"status": "success", "data": {"resultType": "matrix", "result": result}}))
+    };
+    serve(axum::Router::new().route("/api/v1/query_range", post(range))).await
+}
+
+#[tokio::test]
+async fn the_traffic_is_measured_and_says_what_a_phase_can_find() {
+    // Without flags: the phases are long enough for 500 requests a second, and too short for 2.
+    const SHORT: &str = "tests/lint/bad/too-short-to-see.yaml";
+    let output = lint(&[SHORT, "--prometheus-url", &counted(6_000).await]).await;
+    assert_eq!(codes(&output), [""; 0]);
+    let output = lint(&[SHORT, "--prometheus-url", &counted(24).await]).await;
+    assert_eq!(codes(&output), ["PAL401 spec.phases[pilot].bakeTime"]);
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(
+        said.contains("10 % of 2 requests a second for 5m") && said.contains("minutes of 5 pods say"),
+        "{said}"
+    );
+    // What is measured is known better than what a user says.
+    let flags = ["--rps", "500", "--error-rate", "0.01"];
+    let output = lint(&[&[SHORT, "--prometheus-url", &counted(24).await][..], &flags].concat()).await;
+    assert_eq!(codes(&output), ["PAL401 spec.phases[pilot].bakeTime"]);
 }

@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::rc::Rc;
 
 use jiff::Timestamp;
-use palier::api::{GateStatistics, Outcome, RolloutSpec, RolloutState, Stage, Verdict};
+use palier::api::{GateStatistics, Outcome, Preset, RolloutSpec, RolloutState, Stage, Verdict};
 use palier::engine::{Measurement, Reason};
 use palier::sim::{Drive, Reply};
 use proptest::prelude::*;
@@ -342,4 +342,63 @@ proptest! {
     ) {
         count(&Script { crashes, outage, restart });
     }
+}
+
+fn auto() -> serde_json::Value {
+    json!([{"name": "errors", "interval": "10s", "prometheus": {"preset": "Auto"}}])
+}
+
+#[test]
+fn a_preset_is_chosen_where_there_is_one_answer_and_kept_for_the_run() {
+    let traffic = Traffic { presets: vec![Preset::Istio], bad: (0.02, 0.01), ..Traffic::healthy() };
+    let (mut drive, server) = begun(counting(auto()), traffic);
+    drive.run(at(45), |_, _| {});
+    assert_eq!(statistics(&drive).preset, Some(Preset::Istio));
+    // What appears later does not change what is read.
+    server.borrow_mut().presets = vec![Preset::OTel, Preset::Traefik];
+    drive.run(at(60), |_, _| {});
+    assert_eq!(statistics(&drive).preset, Some(Preset::Istio));
+    drive.run(at(400), |_, _| {});
+    assert_eq!(outcome(&drive), Some(Outcome::RolledBack), "{}", drive.working.message);
+}
+
+#[test]
+fn without_one_answer_nothing_is_judged_and_it_says_what_was_looked_for() {
+    for (presets, words) in [
+        (
+            vec![],
+            vec![
+                "istio_requests_total (Istio)",
+                "traefik_service_requests_total (Traefik)",
+                "set prometheus.preset",
+            ],
+        ),
+        (vec![Preset::Istio, Preset::OTel], vec!["Istio and OTel all have series", "set prometheus.preset"]),
+    ] {
+        let (mut drive, server) = begun(counting(auto()), Traffic { presets, ..Traffic::healthy() });
+        drive.run(at(300), |_, _| {});
+        let component = &drive.working.components[0];
+        let gate = component.gates.first().expect("a gate that is judged");
+        assert_eq!((gate.verdict, statistics(&drive).preset), (Verdict::NoData, None), "{}", gate.message);
+        for words in words {
+            assert!(gate.message.contains(words), "{}", gate.message);
+        }
+        assert_eq!((component.phase_index, drive.working.state), (Some(0), RolloutState::Held));
+        // As soon as there is one it goes on.
+        server.borrow_mut().presets = vec![Preset::Istio];
+        drive.run(at(340), |_, _| {});
+        assert_eq!(statistics(&drive).preset, Some(Preset::Istio));
+    }
+}
+
+#[test]
+fn a_limit_in_a_unit_that_is_not_known_starts_nothing() {
+    let gates = json!([{"name": "slow", "prometheus": {"preset": "Auto"}, "quantile": {"quantile": 0.99, "max": 0.5}}]);
+    let (mut drive, _) = begun(counting(gates), Traffic::healthy());
+    drive.run(at(100), |_, _| {});
+    assert!(
+        drive.working.run.is_none() && drive.working.message.contains("name the preset"),
+        "{}",
+        drive.working.message
+    );
 }

@@ -1,6 +1,7 @@
 //! A metric server with counters of its own: steady requests to every pod, of which a fixed share goes badly or slowly.
 
 use jiff::{SignedDuration, Timestamp};
+use palier::api::Preset;
 use palier::engine::{Answer, Ask, Line, Measurement, Reading};
 use palier::sim::Reply;
 
@@ -23,6 +24,8 @@ pub struct Traffic {
     pub blind_from: Option<Timestamp>,
     /// A moment at which the canary's processes begin anew.
     pub restart: Option<Timestamp>,
+    /// The presets that have series.
+    pub presets: Vec<Preset>,
 }
 
 impl Traffic {
@@ -36,6 +39,7 @@ impl Traffic {
             outage: None,
             blind_from: None,
             restart: None,
+            presets: Vec::new(),
         }
     }
 
@@ -44,8 +48,10 @@ impl Traffic {
         if self.is_out(now) {
             return Reply::Now(Answer::Failed("no connection to the server".into()));
         }
-        let Ask::Series { queries, from, until, step } = &asked.ask else {
-            return Reply::Now(Answer::Sample { value: 0.0, sampled_at: now });
+        let (queries, from, until, step) = match &asked.ask {
+            Ask::Series { queries, from, until, step } => (queries, from, until, step),
+            Ask::Which { presets, queries, at } => return Reply::Now(self.which(presets, queries, *at)),
+            Ask::Number(_) => return Reply::Now(Answer::Sample { value: 0.0, sampled_at: now }),
         };
         assert!(*until <= now, "{until} is not over at {now}");
         let moments: Vec<Timestamp> =
@@ -55,13 +61,21 @@ impl Traffic {
         Reply::Now(Answer::Series(queries.iter().map(|query| self.lines(query, &moments)).collect()))
     }
 
+    fn which(&self, presets: &[Preset], queries: &[String], at: Timestamp) -> Answer {
+        let lines = |(preset, query): (&Preset, &String)| {
+            if self.presets.contains(preset) { self.lines(query, &[at]) } else { Vec::new() }
+        };
+        Answer::Series(presets.iter().zip(queries).map(lines).collect())
+    }
+
     fn is_out(&self, at: Timestamp) -> bool {
         self.outage.is_some_and(|(from, until)| at >= from && at < until)
     }
 
     /// The series of a query: of the pods whose ReplicaSets its pattern names, the first of them the canary's.
     fn lines(&self, query: &str, moments: &[Timestamp]) -> Vec<Line> {
-        let pattern = query.split('"').nth(1).expect("a pattern of pods");
+        let is_pattern = |part: &&str| part.ends_with("[a-z0-9]{5}");
+        let pattern = query.split('"').find(is_pattern).expect("a pattern of pods");
         let sets: Vec<&str> = pattern.split('|').map(|it| it.trim_end_matches("[a-z0-9]{5}")).collect();
         let with_canary = sets.len() == 2;
         let pods = sets.iter().enumerate().flat_map(|(index, set)| {
@@ -96,7 +110,7 @@ impl Traffic {
             return None;
         }
         let total = (moment.duration_since(born).as_secs_f64() * rate).floor();
-        let is_bad = query.starts_with("bad");
+        let is_bad = query.starts_with("bad") || query.contains("response_code=~");
         let count = match upper {
             // The share of slow requests is above half a second.
             Some(upper) if upper <= 0.1 => (total * (1.0 - bad) * 0.5).floor(),

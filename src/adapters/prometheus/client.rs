@@ -157,6 +157,7 @@ impl PrometheusClient {
 
     async fn answer(&self, ask: &Ask) -> Result<Answer, String> {
         let (queries, from, until, step) = match ask {
+            Ask::Which { queries, at, .. } => (queries, at, at, &Span::seconds(1)),
             Ask::Number(query) => {
                 return self.exchange("query", &[("query", query)]).await.map(|body| answer::parse(&body));
             }

@@ -10,6 +10,7 @@
 pub mod address;
 pub mod answer;
 pub mod client;
+mod credentials;
 mod places;
 pub mod secret;
 pub mod series;
@@ -17,5 +18,6 @@ pub mod sources;
 pub mod tls;
 
 pub use client::{PrometheusClient, SourceConfig, SourceError};
+pub use credentials::{configured, secrets_of};
 pub use secret::{Auth, Secret};
 pub use sources::{Connect, MetricServer, Reached, Sources};

@@ -93,6 +93,8 @@ mod tests {
     use jiff::Timestamp;
     use proptest::prelude::*;
 
+    use crate::engine::statistics::histogram;
+
     use super::*;
 
     fn matrix(series: &str) -> Vec<u8> {
@@ -119,6 +121,23 @@ mod tests {
         let buckets = vec![bucket(0.25, 0.5, 2.0), bucket(0.5, 1.0, 1.0)];
         assert_eq!(lines[2].points, [(at(10), Reading::Buckets(buckets))]);
         assert_eq!(parse(&matrix("")), Ok(Vec::new()));
+    }
+
+    /// As Prometheus 3.13 answers for the same requests: exponential buckets, and custom ones that it made of a classic histogram.
+    #[test]
+    fn native_histograms_of_a_real_server_are_read() {
+        let exponential = r#"{"metric":{"pod":"a"},"histograms":[[9,{"count":"100","sum":"10.7","buckets":[[3,"-0.001","0.001","20"],
+            [0,"0.001953125","0.0021298979153618314","17"],[0,"0.002762135864009951","0.0030121305183748843","15"],
+            [0,"0.018581361171917516","0.020263118041422026","17"],[0,"0.29730177875068026","0.3242098886627524","12"],
+            [0,"0.3242098886627524","0.35355339059327373","19"]]}]]}"#;
+        let custom = r#"{"metric":{"pod":"a"},"histograms":[[9,{"count":"100","sum":"10.7","buckets":[[3,"-Inf","0.005","52"],
+            [0,"0.01","0.025","17"],[0,"0.25","0.5","31"]]}]]}"#;
+        for series in [exponential, custom] {
+            let lines = parse(&matrix(series)).unwrap();
+            let Reading::Buckets(buckets) = &lines[0].points[0].1 else { panic!("{lines:?}") };
+            let above = |bound| histogram::above(buckets, bound, histogram::Side::Surely);
+            assert_eq!((histogram::total(buckets), above(0.25), above(0.5)), (100.0, 31.0, 0.0), "{series}");
+        }
     }
 
     #[test]

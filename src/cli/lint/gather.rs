@@ -1,5 +1,6 @@
 //! The objects of files and folders.
 
+use std::collections::BTreeMap;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
@@ -16,6 +17,9 @@ use super::yaml::{self, Document, Place};
 const BYTES_MAX: u64 = 16 << 20;
 /// The most files of one call.
 const FILES_MAX: usize = 10_000;
+
+/// In place of a file, of an object that the cluster has.
+const CLUSTER: &str = "<cluster>";
 
 /// One object with where it comes from.
 struct Object {
@@ -42,6 +46,14 @@ impl Gathered {
     /// The objects, by the index that findings name.
     pub fn values(&self) -> Vec<Value> {
         self.objects.iter().map(|it| it.value.clone()).collect()
+    }
+
+    /// Adds what the cluster has, after everything else.
+    pub fn add_live(&mut self, objects: Vec<Value>) {
+        let document = self.documents.len();
+        self.documents.push(Document { value: Value::Null, places: BTreeMap::new() });
+        let object = |value| Object { value, file: CLUSTER.to_owned(), document, prefix: String::new() };
+        self.objects.extend(objects.into_iter().map(object));
     }
 
     /// The finding with its file, line and column: those of the field, or of what it is missing in.

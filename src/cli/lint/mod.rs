@@ -3,6 +3,7 @@
 mod ask;
 mod form;
 mod gather;
+mod live;
 mod sarif;
 pub mod yaml;
 
@@ -11,9 +12,13 @@ use std::path::PathBuf;
 use crate::api::Span;
 use crate::engine::lint::{Finding, Given, Severity, counting_gates, lint};
 
-use super::{CliError, ExitStatus, Printer, Target};
+use super::metric_server::{Limits, MetricServerArgs};
+use super::{CliError, Cluster, ExitStatus, Printer, Target};
 use form::Placed;
 use gather::Gathered;
+
+/// A day of every second minute, of some dozens of pods.
+const LIMITS: Limits = Limits { timeout: Span::seconds(30), max_bytes: 32 << 20 };
 
 /// The form of the findings.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
@@ -54,12 +59,13 @@ pub struct LintArgs {
     /// Time between two samples of a series [default: 15s, as far as nobody says]
     #[arg(long, value_name = "DURATION")]
     pub scrape_interval: Option<Span>,
-    /// Look for the named objects in the cluster, too
+    /// Hold them against what the cluster has: named objects that are missing, Services, routes, pods and other Rollouts
     #[arg(long)]
     pub cluster: bool,
-    /// Ask this Prometheus each query once, and what yesterday's traffic would have got
-    #[arg(long, value_name = "URL")]
-    pub prometheus_url: Option<String>,
+    /// The metric server: each query is asked once, and what yesterday's traffic would have got; requests a second, their
+    /// share of bad ones, φ and ρ0 are measured.
+    #[command(flatten)]
+    pub server: MetricServerArgs,
 }
 
 fn above_zero(text: &str) -> Result<f64, String> {
@@ -77,22 +83,33 @@ fn share(text: &str) -> Result<f64, String> {
 }
 
 pub(super) async fn run(target: &Target, args: &LintArgs, printer: &Printer) -> Result<ExitStatus, CliError> {
-    let gathered = gather::gather(&args.paths)?;
-    let given = Given {
+    let mut gathered = gather::gather(&args.paths)?;
+    let mut given = Given {
         namespace: target.namespace.clone(),
         per_second: args.rps,
         bad: args.error_rate,
         scrape: args.scrape_interval,
         false_check: args.false_check,
+        ..Given::default()
     };
     let values = gathered.values();
-    let mut findings = lint(&values, &given);
+    let mut asked = Vec::new();
     if args.cluster {
-        findings.extend(ask::cluster(target, &values, &given).await?);
+        let cluster = Cluster::connect(target).await?;
+        given.namespace = Some(cluster.namespace.clone());
+        let live = live::look(&cluster, &values, &given).await?;
+        given.live = live.objects.len();
+        asked.extend(live.missing);
+        gathered.add_live(live.objects);
     }
-    if let Some(url) = &args.prometheus_url {
-        findings.extend(ask::prometheus(url, &values, &given).await?);
+    if let Some(client) = args.server.client(target, LIMITS).await? {
+        let of_files = Given { live: 0, ..given.clone() };
+        let said = ask::metrics(&client, &values, &of_files).await;
+        asked.extend(said.found);
+        given.measured = said.measured;
     }
+    let mut findings = lint(&gathered.values(), &given);
+    findings.extend(asked);
     let placed = placed(&gathered, findings);
     let text = match args.output {
         LintFormat::Text => form::text(&placed, &gathered, hint(args, &values).as_deref(), printer.style()),
@@ -119,12 +136,12 @@ fn placed(gathered: &Gathered, findings: Vec<Finding>) -> Vec<Placed> {
 /// What more could be said if more were known.
 fn hint(args: &LintArgs, values: &[serde_json::Value]) -> Option<String> {
     let counting = counting_gates(values);
-    let knows = args.rps.is_some() && args.error_rate.is_some();
+    let knows = (args.rps.is_some() && args.error_rate.is_some()) || args.server.is_given();
     (counting > 0 && !knows).then(|| {
         let gates =
             if counting == 1 { "1 gate compares".to_owned() } else { format!("{counting} gates compare") };
         format!(
-            "{gates} with stable: with --rps and --error-rate lint says whether the phases are long enough."
+            "{gates} with stable: with --rps and --error-rate, or a metric server, lint says whether the phases are long enough."
         )
     })
 }

@@ -265,6 +265,9 @@ fn gate_says(
     if gate.tripped {
         says.push("It has tripped and not passed since.".to_owned());
     }
+    if let Some(preset) = counted.and_then(|it| it.preset) {
+        says.push(format!("It reads the metrics of {preset:?}, chosen when the run began."));
+    }
     if let Some(since) = gate.no_data_since {
         says.push(format!("It has had no evidence for {}.", time::span(time::seconds_between(since, now))));
     }

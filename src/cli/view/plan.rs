@@ -28,6 +28,12 @@ pub fn render_plan(plan: &ReleasePlan, spec: &RolloutSpec, width: usize, style: 
     for sentence in &plan.rollback {
         page.paragraph(2, Ink::Plain, sentence, 4);
     }
+    page.gap();
+    let line = page.line().put(Ink::Strong, "who is told, and who is asked");
+    page.push(line);
+    for sentence in &plan.told {
+        page.paragraph(2, Ink::Plain, sentence, 4);
+    }
     page.finish()
 }
 

@@ -10,7 +10,7 @@ use crate::engine::statistics::trial::{Settings, Trial};
 use crate::engine::statistics::{Arm, Block, Starts, budget, compare, rate, threshold};
 use crate::engine::world::{Answered, Line};
 
-use super::{Counting, Memory, learn, memory, read, trial_of, words};
+use super::{Counting, Memory, choose, learn, memory, read, trial_of, words};
 
 /// What the other tests of the run have shown: all of them together have one chance of error.
 #[derive(Clone, Debug, PartialEq)]
@@ -56,6 +56,9 @@ pub(in crate::engine) fn fold(
         Answer::Series(series) => Ok(series.as_slice()),
         other => Err(gates::no_series(other)),
     };
+    if counting.is_to_choose() {
+        return take_choice(counting, (after, counted), series, answered.at);
+    }
     if counting.is_to_learn(counted) {
         return take_history(counting, (after, counted), series, answered.at);
     }
@@ -66,6 +69,30 @@ pub(in crate::engine) fn fold(
         }
         Ok(series) => take_blocks(counting, (after, counted), series, answered.at, others),
     }
+}
+
+/// Whose metrics are read from now on. Without exactly one answer nothing is judged, and it is asked again.
+fn take_choice(
+    counting: &Counting<'_>,
+    (mut status, counted): (GateStatus, &GateStatistics),
+    series: Result<&[Vec<Line>], Judgement>,
+    at: Timestamp,
+) -> (GateStatus, GateStatistics) {
+    let is_its_own = |pod: &str| read::side_of(pod, counting.sets).is_some();
+    let chosen = series.map(|series| choose::chosen(counting.gate, counting.has_service, is_its_own, series));
+    let judgement = match chosen {
+        Ok(Ok(preset)) => {
+            status.message =
+                format!("reads the metrics of {preset:?}, the only ones with series of the pods");
+            // The next question is due already.
+            status.evaluated_at = None;
+            return (status, GateStatistics { preset: Some(preset), ..counted.clone() });
+        }
+        Ok(Err(why)) => silent(counting, &status, at, why),
+        Err(judgement) => judgement,
+    };
+    gates::apply(counting.gate, &mut status, at, judgement);
+    (status, counted.clone())
 }
 
 fn take_history(

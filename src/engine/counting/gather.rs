@@ -28,22 +28,28 @@ pub(in crate::engine) fn gather(
     else {
         return Ok(());
     };
-    let Some(rule) = gate.rule() else { return Err("the gate has no rule".to_owned()) };
-    let counting = Counting {
-        gate,
-        rule,
-        started_at: bake.started_at,
-        planned: planned(turn, &part.name),
-        sets: (&canary.replica_set, &stable.replica_set),
-        canary_pods: usize::try_from(component.canary_replicas).unwrap_or(1),
-        is_whole: phase.traffic >= 100,
+    let (started_at, planned) = (bake.started_at, planned(turn, &part.name));
+    let canary_pods = usize::try_from(component.canary_replicas).unwrap_or(1);
+    let counting = |counted: &GateStatistics| -> Result<Counting<'_>, String> {
+        Ok(Counting {
+            gate,
+            rule: gate
+                .rule_by(counted.preset.or(gate.prometheus.preset))
+                .ok_or_else(|| "the gate has no rule".to_owned())?,
+            started_at,
+            planned,
+            sets: (&canary.replica_set, &stable.replica_set),
+            canary_pods,
+            is_whole: phase.traffic >= 100,
+            has_service: part.refs.service.is_some(),
+        })
     };
     let index = entry(turn, component, gate, &canary.revision);
     let is_mine = |a: &&Answered| a.component == part.name && a.gate == gate.name;
     for answered in turn.world.answers.iter().filter(is_mine) {
         let others = others(turn, component, &gate.name);
         let known = (&component.gates[at], &component.statistics[index]);
-        let (status, counted) = fold(&counting, known, answered, &others);
+        let (status, counted) = fold(&counting(known.1)?, known, answered, &others);
         component.gates[at] = status;
         component.statistics[index] = counted;
     }
@@ -51,7 +57,7 @@ pub(in crate::engine) fn gather(
         return Ok(());
     }
     let known = (&component.statistics[index], &component.gates[at]);
-    match counting.next(known.0, known.1, variables, turn.now).map_err(|error| error.to_string())? {
+    match counting(known.0)?.next(known.0, known.1, variables, turn.now).map_err(|error| error.to_string())? {
         Next::Later(time) => turn.wake(time),
         Next::Ask(ask, key) => turn.measure(Measurement {
             component: part.name.clone(),

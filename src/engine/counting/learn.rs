@@ -120,6 +120,47 @@ fn rates(bad: &[Line], total: &[Line], stable: &str) -> (Minutes, Vec<Vec<Arm>>)
     (vec![minutes], vec![pods])
 }
 
+/// What the counters of a service say of its traffic, before any release.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Habits {
+    /// Requests a second, of all pods together.
+    pub per_second: f64,
+    /// The share of bad ones, above 0: half a request if there was none.
+    pub bad: f64,
+    /// φ, as a run would learn it.
+    pub phi: f64,
+    /// The tolerance ρ0, as a run would learn it.
+    pub tolerance: f64,
+    /// Minutes with requests.
+    pub minutes: usize,
+    /// Pods with requests.
+    pub pods: usize,
+}
+
+/// What a run would learn from counters by minute, if the ReplicaSet `stable` were stable; `None` without a request.
+/// `canary_share` is the traffic of the canary in per cent, by which it has pods.
+#[must_use]
+pub fn habits(bad: &[Line], total: &[Line], stable: &str, canary_share: i32) -> Option<Habits> {
+    let (minutes, pods) = rates(bad, total, stable);
+    let (minutes, pods) = (minutes.first()?, pods.first()?);
+    let whole = pods.iter().fold(Arm::default(), |sum, pod| sum.plus(*pod));
+    if whole.total <= 0.0 {
+        return None;
+    }
+    let phi = phi(minutes);
+    let canary_pods = pods.len() * usize::try_from(canary_share.clamp(1, 100)).unwrap_or(100);
+    let spread = history::tolerance(pods, canary_pods.div_ceil(100), phi.unwrap_or(history::PHI_UNKNOWN));
+    let seconds = minutes.len() as f64 * MINUTE.as_std().as_secs_f64();
+    Some(Habits {
+        per_second: whole.total / seconds,
+        bad: (whole.bad.max(0.5) / whole.total).min(1.0),
+        phi: phi.unwrap_or(history::PHI_UNKNOWN),
+        tolerance: phi.map_or(history::RHO0_UNKNOWN, |_| spread),
+        minutes: minutes.len(),
+        pods: pods.iter().filter(|pod| pod.total > 0.0).count(),
+    })
+}
+
 fn numbers(line: &Line) -> BTreeMap<Timestamp, f64> {
     let number = |(at, reading): &(Timestamp, Reading)| match reading {
         Reading::Number(number) if number.is_finite() && *number >= 0.0 => Some((*at, *number)),

@@ -1,6 +1,7 @@
 //! Gates that count requests: which stretch of time is asked for next, and what an answer adds to the evidence.
 //!
 //! ```text
+//! the series that there are ─► choose ─► whose metrics are read (of `preset: Auto`; frozen for the run)
 //! the stable pods' last hours ─► learn ─► φ, tolerance, bounds (frozen for the run)
 //! counters by pod, from the end of the last block ─► read ─► blocks ─► the gate's test ─► verdict, in words
 //! ```
@@ -10,8 +11,9 @@
 //! metric server missed is counted later; the by-pod counters themselves are not stored, as the server says them again.
 
 mod act;
+pub mod choose;
 mod gather;
-mod learn;
+pub mod learn;
 mod read;
 mod words;
 
@@ -57,6 +59,8 @@ pub(super) struct Counting<'c> {
     pub canary_pods: usize,
     /// Whether all traffic is the canary's in this phase.
     pub is_whole: bool,
+    /// Whether the component has a Service, by which requests may be counted.
+    pub has_service: bool,
 }
 
 /// What the controller remembers of a gate between two blocks, besides what people read.
@@ -131,6 +135,12 @@ impl<'c> Counting<'c> {
         if let Some(at) = retry.filter(|at| *at > now) {
             return Ok(Next::Later(schedule.next_read(Some(base)).map_or(at, |next| next.max(at))));
         }
+        if self.is_to_choose() {
+            return Ok(Next::Ask(
+                choose::which(self.gate, variables, now)?,
+                self.answer_key(counted, status),
+            ));
+        }
         if self.is_to_learn(counted) {
             let asked = learn::asked(self, &memory(counted), variables, schedule.begins_at.min(now))?;
             return Ok(Next::Ask(asked, self.answer_key(counted, status)));
@@ -156,19 +166,29 @@ impl<'c> Counting<'c> {
 
     /// What the answer to the next question has to carry: an answer to an earlier one adds nothing.
     fn answer_key(&self, counted: &GateStatistics, status: &GateStatus) -> String {
-        let what = if self.is_to_learn(counted) { "history" } else { "blocks" };
+        let what = match () {
+            () if self.is_to_choose() => "which",
+            () if self.is_to_learn(counted) => "history",
+            () => "blocks",
+        };
         hash(&[&status.key, &counted.key, what, &self.base(counted).as_nanosecond().to_string()])
     }
 
     fn queries(&self, variables: &Variables) -> Result<Vec<String>, QueryError> {
         match &self.rule {
-            Rule::Number { query, .. } | Rule::Buckets { query, .. } => {
+            Rule::Number { query, .. } | Rule::Buckets { asked: Some(query), .. } => {
                 Ok(vec![substitute(query, variables)?])
             }
-            Rule::Counters { bad, total, .. } => {
+            Rule::Counters { asked: Some((bad, total)), .. } => {
                 Ok(vec![substitute(bad, variables)?, substitute(total, variables)?])
             }
+            Rule::Counters { asked: None, .. } | Rule::Buckets { asked: None, .. } => Ok(Vec::new()),
         }
+    }
+
+    /// Whether it is not known yet whose metrics are read.
+    fn is_to_choose(&self) -> bool {
+        matches!(&self.rule, Rule::Counters { asked: None, .. } | Rule::Buckets { asked: None, .. })
     }
 
     fn schedule(&self) -> Schedule {

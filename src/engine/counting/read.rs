@@ -39,7 +39,8 @@ pub(super) struct Answered {
 /// The ReplicaSets of the canary and of stable.
 type Sets<'s> = (&'s str, &'s str);
 
-fn side_of(pod: &str, sets: Sets<'_>) -> Option<Side> {
+/// The revision that a pod is of, by its name.
+pub(super) fn side_of(pod: &str, sets: Sets<'_>) -> Option<Side> {
     if is_pod_of(pod, sets.0) {
         Some(Side::Canary)
     } else if is_pod_of(pod, sets.1) {

@@ -35,6 +35,7 @@ fn counting(gate: &Gate) -> Counting<'_> {
         sets: SETS,
         canary_pods: 1,
         is_whole: false,
+        has_service: true,
     }
 }
 

@@ -1,15 +1,19 @@
 //! What a metric server says today and said yesterday, beside the limits of a gate.
 
+use std::collections::BTreeMap;
+
 use serde_json::Value;
 
-use crate::api::{Gate, MetricSource, Rule, Span, Threshold};
+use crate::api::{Component, Gate, MetricSource, Preset, Rule, Span, Threshold};
+use crate::engine::judges::steps;
+use crate::engine::learn::habits;
 use crate::engine::query::{QueryError, Variables, substitute};
-use crate::engine::{Answer, Reading};
+use crate::engine::{Answer, Line, Reading, choose};
 
-use super::catalog::{FAILED_YESTERDAY, NO_GOOD_ANSWER, NOTHING_TODAY, SEVERAL_SERIES};
+use super::catalog::{FAILED_YESTERDAY, NO_CHOICE, NO_GOOD_ANSWER, NOTHING_TODAY, SEVERAL_SERIES};
 use super::queries::{asked, presets};
-use super::scene::{Scene, gates};
-use super::{Desk, Finding, Given};
+use super::scene::{GateAt, Scene, Subject, gates};
+use super::{Desk, Finding, Given, Measured};
 
 /// A question about a gate, with the object and field that it is about.
 #[derive(Clone, Debug)]
@@ -35,46 +39,183 @@ fn pods_of(workload: &str) -> String {
     format!("{workload}-[a-z0-9]+-[a-z0-9]{{5}}")
 }
 
-/// What would be asked for each component if its stable pods were the canary.
-#[must_use]
-pub fn questions(objects: &[Value], given: &Given) -> Vec<Question> {
+/// A gate with `preset: Auto`, for one component.
+#[derive(Clone, Debug)]
+pub struct Choice {
+    /// Index of the object.
+    pub object: usize,
+    /// The field of the preset.
+    pub field: String,
+    /// The gate.
+    pub gate: Gate,
+    /// The component's variables.
+    pub variables: Variables,
+}
+
+/// A gate as each component meets it.
+struct Met<'s> {
+    object: usize,
+    at: &'s GateAt<'s>,
+    variables: Variables,
+    /// The canary's share in the first phase, in per cent.
+    share: i32,
+}
+
+/// Calls `look` for each gate and component, as if the component's stable pods were the canary.
+fn each(objects: &[Value], given: &Given, mut look: impl FnMut(Met<'_>)) {
     let scene = Scene::new(objects, given);
-    let mut all = Vec::new();
     for subject in &scene.rollouts {
-        let spec = &subject.rollout.spec;
-        for at in gates(spec) {
+        for at in gates(&subject.rollout.spec) {
             for component in &at.judged {
-                let traffic = component.traffic.as_ref();
-                let route = traffic.and_then(|it| {
-                    it.gateway_api.http_routes.iter().chain(&it.gateway_api.grpc_routes).next()
-                });
-                let pods = pods_of(&component.workload_ref.name);
-                let variables = Variables {
-                    namespace: subject.namespace_or_default().to_owned(),
-                    rollout: subject.rollout.metadata.name.clone().unwrap_or_default(),
-                    component: component.name.clone(),
-                    phase: spec.phases.first().map(|it| it.name.clone()).unwrap_or_default(),
-                    window: at.gate.window,
-                    canary_pods: pods.clone(),
-                    // Not the same text: that would say that the revisions cannot be told apart.
-                    stable_pods: format!("(?:{pods})"),
-                    canary_revision: ".+".to_owned(),
-                    stable_revision: ".+".to_owned(),
-                    canary_set: component.workload_ref.name.clone(),
-                    stable_set: component.workload_ref.name.clone(),
-                    service: traffic.map(|it| it.service.clone()),
-                    route: route.map(|it| it.name.clone()),
-                };
-                let queries = [asked(&at), presets(&at)].concat();
-                all.extend(
-                    of_gate(at.gate, &at.field, &variables, queries)
-                        .into_iter()
-                        .map(|it| Question { object: subject.object, ..it }),
-                );
+                let variables = variables(subject, at.gate, component);
+                let share =
+                    steps(&subject.rollout.spec, &component.name).first().map_or(100, |it| it.phase.traffic);
+                look(Met { object: subject.object, at: &at, variables, share });
             }
         }
     }
+}
+
+fn variables(subject: &Subject, gate: &Gate, component: &Component) -> Variables {
+    let traffic = component.traffic.as_ref();
+    let route =
+        traffic.and_then(|it| it.gateway_api.http_routes.iter().chain(&it.gateway_api.grpc_routes).next());
+    let pods = pods_of(&component.workload_ref.name);
+    let spec = &subject.rollout.spec;
+    Variables {
+        namespace: subject.namespace_or_default().to_owned(),
+        rollout: subject.rollout.metadata.name.clone().unwrap_or_default(),
+        component: component.name.clone(),
+        phase: spec.phases.first().map(|it| it.name.clone()).unwrap_or_default(),
+        window: gate.window,
+        canary_pods: pods.clone(),
+        // Not the same text: that would say that the revisions cannot be told apart.
+        stable_pods: format!("(?:{pods})"),
+        canary_revision: ".+".to_owned(),
+        stable_revision: ".+".to_owned(),
+        canary_set: component.workload_ref.name.clone(),
+        stable_set: component.workload_ref.name.clone(),
+        service: traffic.map(|it| it.service.clone()),
+        route: route.map(|it| it.name.clone()),
+    }
+}
+
+/// What would be asked for each component if its stable pods were the canary.
+#[must_use]
+pub fn questions(objects: &[Value], given: &Given) -> Vec<Question> {
+    let mut all = Vec::new();
+    each(objects, given, |met| {
+        let queries = [asked(met.at), presets(met.at)].concat();
+        let asked = of_gate(met.at.gate, &met.at.field, &met.variables, queries);
+        all.extend(asked.into_iter().map(|it| Question { object: met.object, ..it }));
+    });
     all
+}
+
+/// The gates whose preset is to be chosen.
+#[must_use]
+pub fn choices(objects: &[Value], given: &Given) -> Vec<Choice> {
+    let mut all = Vec::new();
+    each(objects, given, |met| {
+        if met.at.gate.prometheus.preset == Some(Preset::Auto) {
+            all.push(Choice {
+                object: met.object,
+                field: format!("{}.prometheus.preset", met.at.field),
+                gate: met.at.gate.clone(),
+                variables: met.variables,
+            });
+        }
+    });
+    all
+}
+
+/// Counters of a gate over the last hours, from which its traffic is learned.
+#[derive(Clone, Debug)]
+pub struct History {
+    /// Index of the object.
+    pub object: usize,
+    /// The gate's field.
+    pub field: String,
+    /// The component.
+    pub component: String,
+    /// PromQL of the bad requests and of all.
+    pub queries: Vec<String>,
+    /// The canary's share of traffic in the first phase, in per cent.
+    pub share: i32,
+}
+
+/// What would be learned before a run, of each gate that counts bad requests. `chosen` says what `Auto` stands for.
+#[must_use]
+pub fn histories(objects: &[Value], given: &Given, chosen: &[(Choice, Preset)]) -> Vec<History> {
+    let mut all = Vec::new();
+    each(objects, given, |met| {
+        let (gate, component) = (met.at.gate, &met.variables.component);
+        let field = format!("{}.prometheus.preset", met.at.field);
+        let is_it = |it: &&(Choice, Preset)| {
+            it.0.object == met.object && it.0.field == field && it.0.variables.component == *component
+        };
+        let preset = chosen.iter().find(is_it).map(|it| it.1).or(gate.prometheus.preset);
+        let Some(Rule::Counters { asked: Some((bad, total)), .. }) = gate.rule_by(preset) else { return };
+        let queries = [bad, total].map(|query| substitute(query, &met.variables));
+        if let [Ok(bad), Ok(total)] = queries {
+            let (field, component) = (met.at.field.clone(), component.clone());
+            all.push(History {
+                object: met.object,
+                field,
+                component,
+                queries: vec![bad, total],
+                share: met.share,
+            });
+        }
+    });
+    all
+}
+
+/// The traffic that counters by minute tell of, as those pods have it that are there now.
+#[must_use]
+pub fn measured(history: &History, answer: &Answer) -> Option<Measured> {
+    let Answer::Series(series) = answer else { return None };
+    let [bad, total] = series.as_slice() else { return None };
+    let last = |line: &Line| line.points.last().map(|(at, _)| *at);
+    let now = total.iter().filter_map(last).max()?;
+    let set_of = |line: &Line| line.pod.rsplit_once('-').map(|(set, _)| set.to_owned());
+    let mut pods: BTreeMap<String, usize> = BTreeMap::new();
+    for set in total.iter().filter(|line| last(line) == Some(now)).filter_map(set_of) {
+        *pods.entry(set).or_default() += 1;
+    }
+    let (stable, _) = pods.into_iter().max_by_key(|(_, count)| *count)?;
+    let habits = habits(bad, total, &stable, history.share)?;
+    let (object, field, component) = (history.object, history.field.clone(), history.component.clone());
+    Some(Measured { object, field, component, habits })
+}
+
+/// The preset that the answer of this moment allows, or what keeps it from one.
+///
+/// # Errors
+/// The finding.
+pub fn choosable(choice: &Choice, answer: &Answer) -> Result<Preset, Finding> {
+    let (check, message, fix) = match answer {
+        Answer::Series(series) => {
+            let has_service = choice.variables.service.is_some();
+            // The queries name the pods: whatever they answer is of them.
+            match choose::chosen(&choice.gate, has_service, |pod| !pod.is_empty(), series) {
+                Ok(preset) => return Ok(preset),
+                Err(why) => (
+                    &NO_CHOICE,
+                    why,
+                    "Name the preset: while there is no one answer the gate holds every phase.",
+                ),
+            }
+        }
+        Answer::Failed(why) => (
+            &NO_GOOD_ANSWER,
+            format!("the metric server has no answer: {why}"),
+            "Try the query in its console.",
+        ),
+        _ => (&NO_GOOD_ANSWER, "the metric server does not answer series".to_owned(), "Is it a Prometheus?"),
+    };
+    let (object, field) = (choice.object, choice.field.clone());
+    Err(Finding { object, field, check, message, fix: fix.to_owned() })
 }
 
 fn of_gate(gate: &Gate, field: &str, variables: &Variables, asked: Vec<(String, String)>) -> Vec<Question> {

@@ -82,6 +82,7 @@ checks! {
     UNIT_OF_TIME "PAL203" Warning "milliseconds for a metric in seconds, or the other way round";
     TOO_FEW_SAMPLES "PAL204" Warning "a window that never holds as many requests as the gate waits for";
     EASY_COMPARISON "PAL205" Warning "a comparison that hardly ever fails";
+    UNIT_OF_AUTO "PAL206" Error "a limit in seconds or milliseconds of metrics that are yet to be chosen";
 
     SHORT_WINDOW "PAL301" Warning "a window that holds fewer than two scrapes";
     LONG_WINDOW "PAL302" Warning "a window that is longer than the bake";
@@ -134,4 +135,5 @@ checks! {
     NO_GOOD_ANSWER "PAL702" Error "a query that the server cannot answer";
     FAILED_YESTERDAY "PAL703" Warning "a limit that yesterday's traffic would have failed";
     NOT_IN_THE_CLUSTER "PAL704" Error "an object that is not in the cluster";
+    NO_CHOICE "PAL705" Warning "a preset that cannot be chosen today";
 }

@@ -1,12 +1,13 @@
 //! Limits: per cent and ratio, seconds and milliseconds, zero tolerance, samples.
 
-use crate::api::{CountersRule, Gate, Rule, Threshold};
+use crate::api::{CountersRule, Gate, Preset, Rule, Threshold};
 use crate::engine::query::parsed;
 use crate::engine::statistics::threshold::min_samples;
 
-use super::catalog::{EASY_COMPARISON, NO_TOLERANCE, PER_CENT, TOO_FEW_SAMPLES, UNIT_OF_TIME};
+use super::catalog::{EASY_COMPARISON, NO_TOLERANCE, PER_CENT, TOO_FEW_SAMPLES, UNIT_OF_AUTO, UNIT_OF_TIME};
 use super::promql;
 use super::scene::{GateAt, Scene, Subject, gates};
+use super::traffic::slowest;
 use super::{Desk, Given};
 
 pub fn check(scene: &Scene<'_>, subject: &Subject, desk: &mut Desk<'_>) {
@@ -17,6 +18,12 @@ pub fn check(scene: &Scene<'_>, subject: &Subject, desk: &mut Desk<'_>) {
             _ => {}
         }
         unit(&at, desk);
+        if at.gate.prometheus.preset == Some(Preset::Auto) && at.gate.has_bounds() {
+            let message =
+                "Auto may choose metrics in seconds or in milliseconds, and the limit is in one of them";
+            let field = format!("{}.prometheus.preset", at.field);
+            desk.say(&UNIT_OF_AUTO, field, message.to_owned(), "Name the preset, or leave the bounds out.");
+        }
     }
 }
 
@@ -120,7 +127,8 @@ fn counters(given: &Given, subject: &Subject, at: &GateAt<'_>, by: &CountersRule
         }
         _ => return,
     };
-    let (Some(samples), Some(per_second)) = (samples, given.per_second) else { return };
+    let measured = slowest(given, subject, at).map(|(_, it)| (it.per_second * 10.0).round() / 10.0);
+    let (Some(samples), Some(per_second)) = (samples, measured.or(given.per_second)) else { return };
     let Some(first) = subject.rollout.spec.phases.first() else { return };
     let share = f64::from(first.traffic) / 100.0;
     let held = per_second * share * at.gate.window.as_std().as_secs_f64();

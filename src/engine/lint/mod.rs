@@ -13,7 +13,7 @@ mod counters;
 mod limits;
 mod objects;
 mod promises;
-mod promql;
+pub(in crate::engine) mod promql;
 mod queries;
 mod release;
 mod routes;
@@ -27,9 +27,10 @@ use serde_json::Value;
 
 pub use catalog::{ALL, Check, Severity};
 pub use promises::knows as knows_rule;
-pub use wanted::{Wanted, named_objects, not_in_the_cluster};
+pub use wanted::{Around, Kind, Wanted, around, named_objects, not_in_the_cluster};
 
 use crate::api::Span;
+use crate::engine::learn::Habits;
 
 /// What is known besides the manifests.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -44,6 +45,24 @@ pub struct Given {
     pub scrape: Option<Span>,
     /// The chance that one evaluation of a healthy release fails by a fixed limit.
     pub false_check: Option<f64>,
+    /// How many of the objects, the last ones, are what the cluster has: the others are held against them, and they are not
+    /// looked at for their own sake.
+    pub live: usize,
+    /// What the metric server says of the traffic that gates count. It is known better than what a user says.
+    pub measured: Vec<Measured>,
+}
+
+/// The traffic of one component, as one gate counts it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Measured {
+    /// Index of the Rollout.
+    pub object: usize,
+    /// The gate's field.
+    pub field: String,
+    /// The component.
+    pub component: String,
+    /// What was measured.
+    pub habits: Habits,
 }
 
 /// Something to mend.
@@ -89,12 +108,12 @@ impl Desk<'_> {
 #[must_use]
 pub fn lint(objects: &[Value], given: &Given) -> Vec<Finding> {
     let mut found = Vec::new();
-    for (object, value) in objects.iter().enumerate() {
+    for (object, value) in objects.iter().enumerate().take(objects.len().saturating_sub(given.live)) {
         schema::check(value, &mut Desk { object, found: &mut found });
     }
     let scene = scene::Scene::new(objects, given);
     scene::check_twice(&scene, &mut found);
-    for subject in &scene.rollouts {
+    for subject in scene.rollouts.iter().filter(|it| !scene.is_live(it.object)) {
         let desk = &mut Desk { object: subject.object, found: &mut found };
         queries::check(&scene, subject, desk);
         counters::check(&scene, subject, desk);

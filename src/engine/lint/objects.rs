@@ -72,8 +72,8 @@ pub fn named<'a>(
         );
         return None;
     }
-    let near: Vec<&str> =
-        scene.of_kind(group, kind).filter(|it| scene.is_near(it.object, subject)).map(|it| it.name).collect();
+    let in_files = |it: &Found<'_>| !scene.is_live(it.index) && scene.is_near(it.object, subject);
+    let near: Vec<&str> = scene.of_kind(group, kind).filter(in_files).map(|it| it.name).collect();
     if let Some(near) = meant(name, near.iter().copied()) {
         let message = format!("there is no {kind} {name} in these files, but there is {near}");
         desk.say(
@@ -88,7 +88,7 @@ pub fn named<'a>(
 
 fn shared(scene: &Scene<'_>, subject: &Subject, (name, field): (&str, &str), desk: &mut Desk<'_>) {
     let other = scene.rollouts.iter().find(|it| {
-        it.object < subject.object
+        (it.object < subject.object || scene.is_live(it.object))
             && it.namespace == subject.namespace
             && it.rollout.metadata.name != subject.rollout.metadata.name
             && it.rollout.spec.components.iter().any(|it| it.workload_ref.name == name)
@@ -180,7 +180,8 @@ fn sources(scene: &Scene<'_>, subject: &Subject, desk: &mut Desk<'_>) {
                 }
             }
             None => {
-                if let Some(near) = meant(name, known.iter().map(|it| it.name)) {
+                let in_files = known.iter().filter(|it| !scene.is_live(it.index));
+                if let Some(near) = meant(name, in_files.map(|it| it.name)) {
                     let message =
                         format!("there is no MetricSource {name} in these files, but there is {near}");
                     desk.say(&UNKNOWN_NAME, field, message, format!("Write {near}."));

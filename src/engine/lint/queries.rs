@@ -43,9 +43,9 @@ pub fn check(_scene: &Scene<'_>, subject: &Subject, desk: &mut Desk<'_>) {
 pub fn presets(at: &GateAt<'_>) -> Vec<(String, String)> {
     let queries = match at.gate.rule() {
         _ if at.gate.prometheus.preset.is_none() => Vec::new(),
-        Some(Rule::Counters { bad, total, .. }) => vec![bad, total],
-        Some(Rule::Buckets { query, .. } | Rule::Number { query, .. }) => vec![query],
-        None => Vec::new(),
+        Some(Rule::Counters { asked: Some((bad, total)), .. }) => vec![bad, total],
+        Some(Rule::Buckets { asked: Some(query), .. } | Rule::Number { query, .. }) => vec![query],
+        _ => Vec::new(),
     };
     queries.into_iter().map(|it| (format!("{}.prometheus.preset", at.field), it.to_owned())).collect()
 }

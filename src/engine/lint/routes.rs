@@ -3,7 +3,7 @@
 use serde_json::{Map, Value};
 
 use crate::api::Traffic;
-use crate::api::names::{CANARY_SUFFIX, POD_TEMPLATE_HASH};
+use crate::api::names::{CANARY_SUFFIX, POD_TEMPLATE_HASH, ROLLOUT_LABEL};
 use crate::engine::route::{Backends, RouteProblem};
 
 use super::Desk;
@@ -20,7 +20,8 @@ pub fn check(scene: &Scene<'_>, subject: &Subject, desk: &mut Desk<'_>) {
             selector(scene, subject, service, &component.workload_ref.name, desk);
         }
         let canary = format!("{}{CANARY_SUFFIX}", traffic.service);
-        if let Some(taken) = scene.find(("", "Service"), subject, &canary) {
+        let taken = scene.find(("", "Service"), subject, &canary);
+        if let Some(taken) = taken.filter(|it| !is_made_for(subject, it.object)) {
             let message =
                 format!("the Service of the canary is called {canary}, and here is another one of that name");
             desk.at(taken.index).say(
@@ -32,6 +33,27 @@ pub fn check(scene: &Scene<'_>, subject: &Subject, desk: &mut Desk<'_>) {
         }
         routes(scene, subject, traffic, &field, desk);
     }
+}
+
+/// Whether Palier made the object for the run of this Rollout that is under way.
+fn is_made_for(subject: &Subject, object: &Value) -> bool {
+    let owners = object.pointer("/metadata/ownerReferences").and_then(Value::as_array);
+    let name = subject.rollout.metadata.name.as_deref();
+    owners.into_iter().flatten().any(|it| it["kind"] == "Rollout" && it["name"].as_str() == name)
+}
+
+/// Whether Palier has pinned the Service for the run of this Rollout that is under way.
+fn is_pinned_for(subject: &Subject, service: &Value) -> bool {
+    let label = service.pointer("/metadata/labels").and_then(|it| it.get(ROLLOUT_LABEL));
+    label.and_then(Value::as_str).is_some_and(|it| Some(it) == subject.rollout.metadata.name.as_deref())
+}
+
+/// Whether a pod is one of the Deployment's: it is owned by one of its ReplicaSets, whose names end with a hash.
+fn is_pod_of(pod: &Value, workload: &str) -> bool {
+    let owners = pod.pointer("/metadata/ownerReferences").and_then(Value::as_array);
+    let set = owners.into_iter().flatten().find(|it| it["kind"] == "ReplicaSet");
+    let set = set.and_then(|it| it["name"].as_str()).and_then(|it| it.rsplit_once('-'));
+    set.is_some_and(|(deployment, _)| deployment == workload)
 }
 
 fn labels<'v>(object: &'v Value, pointer: &str) -> Option<&'v Map<String, Value>> {
@@ -55,7 +77,8 @@ fn selector(scene: &Scene<'_>, subject: &Subject, service: Found<'_>, workload: 
         );
         return;
     };
-    if wanted.contains_key(POD_TEMPLATE_HASH) {
+    let is_pinned = is_pinned_for(subject, service.object);
+    if wanted.contains_key(POD_TEMPLATE_HASH) && !is_pinned {
         let message = format!(
             "the Service {name} selects by {POD_TEMPLATE_HASH} already: it stays with one version for ever"
         );
@@ -64,6 +87,8 @@ fn selector(scene: &Scene<'_>, subject: &Subject, service: Found<'_>, workload: 
         return;
     }
     let template = "/spec/template/metadata/labels";
+    let wanted: &Map<String, Value> =
+        &wanted.clone().into_iter().filter(|(key, _)| key != POD_TEMPLATE_HASH).collect();
     let Some(deployment) = scene.find(("apps", "Deployment"), subject, workload) else { return };
     let of_pods = labels(deployment.object, template).cloned().unwrap_or_default();
     if let Some((key, value)) = wanted.iter().find(|(key, value)| of_pods.get(*key) != Some(value)) {
@@ -85,6 +110,19 @@ fn selector(scene: &Scene<'_>, subject: &Subject, service: Found<'_>, workload: 
             && scene.is_near(it.object, subject)
             && labels(it.object, template).is_some_and(|it| fits(wanted, it))
     });
+    let pod = scene.of_kind("", "Pod").find(|it| {
+        scene.is_near(it.object, subject)
+            && labels(it.object, "/metadata/labels").is_some_and(|it| fits(wanted, it))
+            && !is_pod_of(it.object, workload)
+    });
+    if let Some(pod) = pod.filter(|_| foreign.is_none()) {
+        desk.at(service.index).say(
+            &FOREIGN_PODS,
+            "spec.selector",
+            format!("the Service {name} selects the pod {} of another workload too, which would be cut off during a run", pod.name),
+            format!("Make the selector as narrow as that of {workload}."),
+        );
+    }
     if let Some(foreign) = foreign {
         desk.at(service.index).say(
             &FOREIGN_PODS,

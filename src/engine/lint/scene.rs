@@ -91,6 +91,11 @@ impl<'a> Scene<'a> {
         Self { objects, given, rollouts }
     }
 
+    /// Whether an object is what the cluster has.
+    pub fn is_live(&self, object: usize) -> bool {
+        object >= self.objects.len().saturating_sub(self.given.live)
+    }
+
     /// The namespace of an object, if somebody says so.
     pub fn namespace_of<'v>(&'v self, object: &'v Value) -> Option<&'v str> {
         text(object, "/metadata/namespace").or(self.given.namespace.as_deref())
@@ -129,7 +134,7 @@ impl<'a> Scene<'a> {
 /// One object twice: `kubectl apply` keeps the last.
 pub fn check_twice(scene: &Scene<'_>, found: &mut Vec<Finding>) {
     let mut first: BTreeMap<(String, String, String), usize> = BTreeMap::new();
-    for (index, object) in scene.objects.iter().enumerate() {
+    for (index, object) in scene.objects.iter().enumerate().filter(|(index, _)| !scene.is_live(*index)) {
         let (Some(version), Some(kind), Some(name)) =
             (text(object, "/apiVersion"), text(object, "/kind"), text(object, "/metadata/name"))
         else {

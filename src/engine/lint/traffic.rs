@@ -1,8 +1,9 @@
 //! Traffic: what a phase can find out, pods that a share needs, stable to compare with.
 
-use crate::api::{BucketsRule, CountersRule, Gate, OnInconclusive, Rule, Span};
+use crate::api::{BucketsRule, Component, CountersRule, Gate, OnInconclusive, Rule, Span};
 use crate::engine::Weight;
 use crate::engine::judges::steps;
+use crate::engine::learn::Habits;
 use crate::engine::scaling::{canary_size, canary_size_by_pods, share_of_pods};
 use crate::engine::statistics::planner::{Outlook, Traffic, outlook};
 
@@ -10,7 +11,7 @@ use super::catalog::{
     BLIND_PHASE, COARSE_SHARE, LOOSE_ALPHA, NO_ROOM, NOBODY_TO_COMPARE, UNPROVEN_PROMOTION,
 };
 use super::scene::{GateAt, Scene, Subject, gates};
-use super::{Desk, Given};
+use super::{Desk, Given, Measured};
 
 /// The power that a phase should have.
 const POWER: f64 = 0.8;
@@ -111,29 +112,57 @@ fn sentence(traffic: &Traffic, bake: Span, found: &Outlook) -> String {
         "{:.0} % of {} requests a second for {bake} are {:.0} requests: {smallest}; a doubling needs {}; even zero errors leave up to \
          {} possible",
         traffic.weight * 100.0,
-        traffic.per_second,
+        (traffic.per_second * 10.0).round() / 10.0,
         found.requests,
         hours(found.doubling),
         rate(found.most_if_none_bad)
     )
 }
 
+/// The component that a gate knows the least of, by its traffic: as it was measured, else as the user says.
+pub fn slowest<'a>(given: &Given, subject: &Subject, at: &GateAt<'a>) -> Option<(&'a Component, Habits)> {
+    let said = given.per_second.zip(given.bad).map(|(per_second, bad)| Habits {
+        per_second,
+        bad,
+        phi: 1.0,
+        tolerance: RHO0,
+        minutes: 0,
+        pods: 0,
+    });
+    let known = at.judged.iter().filter_map(|component| {
+        let is_its = |it: &&Measured| {
+            (it.object, it.field.as_str(), it.component.as_str())
+                == (subject.object, at.field.as_str(), component.name.as_str())
+        };
+        let measured = given.measured.iter().find(is_its).map(|it| it.habits);
+        Some((*component, measured.or(said)?))
+    });
+    let bad = |(_, it): &(&Component, Habits)| it.per_second * it.bad / it.phi;
+    known.min_by(|one, other| bad(one).total_cmp(&bad(other)))
+}
+
+/// What was measured, if it was.
+fn learned(habits: &Habits) -> String {
+    if habits.minutes == 0 {
+        return String::new();
+    }
+    let Habits { phi, tolerance, minutes, pods, .. } = habits;
+    format!(" (φ {phi:.2} and ρ0 {tolerance:.2}, as {minutes} minutes of {pods} pods say)")
+}
+
 fn blind(given: &Given, subject: &Subject, at: &GateAt<'_>, desk: &mut Desk<'_>) {
-    let (Some(per_second), Some(bad), Some(Rule::Counters { by: CountersRule::Sequential(rule), .. })) =
-        (given.per_second, given.bad, at.gate.rule())
-    else {
-        return;
-    };
+    let Some(Rule::Counters { by: CountersRule::Sequential(rule), .. }) = at.gate.rule() else { return };
     let spec = &subject.rollout.spec;
-    let Some(component) = at.judged.first() else { return };
+    let Some((component, habits)) = slowest(given, subject, at) else { return };
     // Evidence is kept from phase to phase: what counts is the first raise that nothing was proven for.
     let Some(step) = steps(spec, &component.name).into_iter().find(|it| (1..100).contains(&it.phase.traffic))
     else {
         return;
     };
     let weight = f64::from(step.phase.traffic) / 100.0;
-    let rho0 = rule.tolerance.unwrap_or(RHO0);
-    let traffic = Traffic { per_second, weight, bad, phi: 1.0, rho0, alpha: spec.alpha };
+    let rho0 = rule.tolerance.unwrap_or(habits.tolerance);
+    let Habits { per_second, bad, phi, .. } = habits;
+    let traffic = Traffic { per_second, weight, bad, phi, rho0, alpha: spec.alpha };
     let found = outlook(&traffic, step.phase.bake_time.as_std().as_secs_f64(), POWER);
     if found.smallest.is_some_and(|it| it <= 2.0) {
         return;
@@ -142,10 +171,11 @@ fn blind(given: &Given, subject: &Subject, at: &GateAt<'_>, desk: &mut Desk<'_>)
         &BLIND_PHASE,
         format!("spec.phases[{}].bakeTime", step.index),
         format!(
-            "gate {}, phase {}: {}",
+            "gate {}, phase {}: {}{}",
             at.gate.name,
             step.phase.name,
-            sentence(&traffic, step.phase.bake_time, &found)
+            sentence(&traffic, step.phase.bake_time, &found),
+            learned(&habits)
         ),
         "Raise the weight, lengthen the bake, or accept onInconclusive.",
     );

@@ -90,6 +90,7 @@ fn settings(
         sets: ("", ""),
         canary_pods: 1,
         is_whole: component.weight >= 100,
+        has_service: false,
     };
     // Before the history was looked at nothing is frozen.
     counting.settings(counted).filter(|_| !counted.learned.is_empty())

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use futures::future::try_join_all;
-use palier::api::{GateStatistics, Outcome, RolloutStatus};
+use palier::api::{GateStatistics, Outcome, Preset, RolloutStatus};
 use serde_json::json;
 
 use crate::lab::{Mood, PROMETHEUS_URL};
@@ -137,6 +137,24 @@ pub async fn counting3_a_slow_tail_is_found(scene: Arc<Scene>) -> Result<()> {
     goes_back(&scene, given, "v2-tail3", "latency").await.map(drop)
 }
 
+/// A gate that compares slow requests with stable's by a histogram that is one sample, not a series for each bound.
+fn native(metric: &str) -> Gate {
+    let query = format!("sum by (pod) ({metric}{{namespace=\"$namespace\",pod=~\"$pods\"}})");
+    latency().with("prometheus", json!({"buckets": query}))
+}
+
+pub async fn counting8_a_slow_tail_is_found_in_exponential_buckets(scene: Arc<Scene>) -> Result<()> {
+    let gate = native("http_request_duration_native_seconds");
+    let given = Given::shop("v1-native").phases(&phases("60s")).judged_by(gate);
+    goes_back(&scene, given, "v2-native-tail3", "latency").await.map(drop)
+}
+
+pub async fn counting9_a_slow_tail_is_found_in_custom_buckets(scene: Arc<Scene>) -> Result<()> {
+    let gate = native("http_request_duration_converted_seconds");
+    let given = Given::shop("v1-native").phases(&phases("60s")).judged_by(gate);
+    goes_back(&scene, given, "v2-native-tail3", "latency").await.map(drop)
+}
+
 pub async fn counting6_a_preset_counts_at_the_gateway(scene: Arc<Scene>) -> Result<()> {
     let gate = errors().with("prometheus", json!({"preset": "Traefik"}));
     let given = Given::shop("v1-err3").phases(&phases("60s")).judged_by(gate);
@@ -146,6 +164,18 @@ pub async fn counting6_a_preset_counts_at_the_gateway(scene: Arc<Scene>) -> Resu
         return found.map(drop).with_context(|| format!("Traefik's series: {series:?}"));
     }
     found.map(drop)
+}
+
+pub async fn counting7_a_preset_is_chosen_by_what_the_server_has(scene: Arc<Scene>) -> Result<()> {
+    let gate = errors().with("prometheus", json!({"preset": "Auto"}));
+    let given = Given::shop("v1-err3").phases(&phases("60s")).judged_by(gate);
+    let (shop, _) = goes_back(&scene, given, "v2-err12", "errors").await?;
+    let live = last_counted(&scene, &shop, "errors")?.preset;
+    ensure!(live == Some(Preset::Traefik), "chosen was {live:?}");
+    let record = shop.record_of(1).await?.status.context("no record")?;
+    let mut kept = record.components.iter().flat_map(|it| &it.statistics);
+    ensure!(kept.any(|it| it.preset == Some(Preset::Traefik)), "the record does not say what was chosen");
+    Ok(())
 }
 
 /// A version that is worse than stable is found by `gate`, and goes back.
