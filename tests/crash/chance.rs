@@ -14,6 +14,7 @@ use palier::rig::given::{SHOP, image};
 use palier::rig::{Mood, Replica, Rig, Setup, play};
 use serde_json::Value;
 
+use crate::counters;
 use crate::dice::Dice;
 use crate::faults::deeds;
 use crate::judge::{Broken, Case, judge};
@@ -201,8 +202,11 @@ fn start(rig: &Rig, fronts: &[Front; 2], storm: &Arc<Mutex<Storm>>, number: usiz
         front: fronts[number].clone(),
         weather: Box::new(move |_| {
             let storm = storm.clone();
-            let weather: Weather =
-                Box::new(move |sighted: &Sighted| storm.lock().expect("nobody panics with it").fate(sighted));
+            let weather: Weather = Box::new(move |sighted: &Sighted| {
+                let fate = storm.lock().expect("nobody panics with it").fate(sighted);
+                counters::network(&fate);
+                fate
+            });
             Some(weather)
         }),
         ..Setup::plain(rig, ["a", "b"][number])
@@ -252,6 +256,7 @@ fn carry_out(
     storm: &Mutex<Storm>,
 ) -> Option<Timestamp> {
     let now = rig.time.now();
+    counters::deal(deal);
     match deal {
         Deal::Push(part, tag) => {
             rig.push(SHOP, part, &image(part, tag)).expect("a Deployment takes another image");
@@ -404,6 +409,7 @@ fn play_seeds(offset: u64, step: u64) {
             break;
         }
     }
+    counters::told(first, count / step);
     assert!(failed.is_empty(), "{}", failed.join("\n\n"));
     println!("{} random stories, {injected} faults of the network in them", count / step);
 }

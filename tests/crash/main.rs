@@ -3,9 +3,13 @@
 #![allow(clippy::print_stdout, reason = "what was played is told to whoever asked for it")]
 
 mod chance;
+mod counters;
 mod dice;
 mod faults;
 mod judge;
 mod performance;
+#[cfg(feature = "flaws")]
+#[path = "../flaws/at_the_api_server.rs"]
+mod put_back;
 mod sieve;
 mod stories;

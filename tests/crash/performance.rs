@@ -15,6 +15,7 @@ use palier::rig::{CONTROLLER, Replica, Rig, Setup, play};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
+use crate::counters;
 use crate::faults::{Faults, Seen};
 use crate::judge::{Broken, Case, judge};
 use crate::stories::{Story, rest};
@@ -107,7 +108,9 @@ fn weather(faults: &Faults, counted: &Arc<Mutex<Seen>>) -> Box<dyn FnMut(u32) ->
         let (mut faults, counted) = (faults.clone(), counted.clone());
         Some(Box::new(move |sighted: &Sighted| {
             let mut seen = counted.lock().expect("nobody panics with it");
-            faults.fate(process, sighted, &mut seen)
+            let fate = faults.fate(process, sighted, &mut seen);
+            counters::network(&fate);
+            fate
         }))
     })
 }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use palier::apiserver::{Kind, Stream};
 
+use crate::counters;
 use crate::faults::{Fault, Faults, deeds};
 use crate::performance::{Performance, perform};
 use crate::stories::{STORIES, Story, with_stories};
@@ -73,6 +74,7 @@ fn sift(name: &str) {
             failed.push(format!("{name}, {what}:\n  {}", found.join("\n  ")));
         }
     }
+    counters::sifted(plans.len());
     assert!(failed.is_empty(), "{} of {} faults show:\n{}", failed.len(), plans.len(), failed.join("\n"));
 }
 
