@@ -155,8 +155,6 @@ pub enum Flaw {
     ListWithoutDeadline,
     /// Work that is due later is not remembered. (argo #4694, #3316; class 9, scenario 5)
     WakeUpForgotten,
-    /// What was deleted comes back with a late event. (argo #4804; P18)
-    GoneComesBack,
     /// What was asked of a former Rollout of that name is obeyed. (found here by the hostile tenants; P27)
     FormerRolloutsActions,
 }

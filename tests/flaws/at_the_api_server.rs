@@ -6,15 +6,16 @@ mod caught;
 
 use std::time::Duration;
 
-use palier::apiserver::{Key, Kind, Store};
+use palier::apiserver::natives::Settings;
+use palier::apiserver::{Front, Key, Kind, Sight, Store};
 use palier::engine::flaw::{Flaw, let_stumble};
 use palier::rig::given::{SHOP, image};
-use palier::rig::{Late, Rig};
+use palier::rig::{Late, Replica, Rig, Setup, play};
 
 use crate::chance::tell;
 use crate::faults::{Fault, Faults, deeds};
 use crate::performance::{Performance, perform};
-use crate::stories::{STORIES, Story, at_rest};
+use crate::stories::{STORIES, Story, at_rest, rest};
 use caught::caught;
 
 /// Longer than the controller waits for an answer, and longer than it takes to try again.
@@ -71,8 +72,42 @@ fn a_write_without_the_version() {
 }
 
 #[test]
+fn what_has_the_name_is_deleted() {
+    sifted(Flaw::DeleteByName, story("superseded"), ("delete services", "late"), "P2");
+}
+
+#[test]
 fn a_wake_up_is_forgotten() {
     sifted(Flaw::WakeUpForgotten, story("good"), ("", ""), "P21");
+}
+
+#[test]
+fn a_status_whose_reply_was_lost_is_judged_again() {
+    sifted(Flaw::LostStatusJudgedAgain, story("good"), ("rollouts", "answer lost"), "P5");
+}
+
+/// Nobody else writes the status: where a watch lags, a conflict there is one with an own write that was forgotten.
+#[test]
+fn own_writes_are_forgotten() {
+    let by = ("a good release, watches 2 s behind", "flaws/at_the_api_server::conflicts_with_itself");
+    caught(Flaw::OwnWritesForgotten, by, "rollout_status", conflicts_with_itself);
+}
+
+fn conflicts_with_itself() -> Option<String> {
+    let played = play(0, Settings::default(), async |rig: Rig| {
+        let front = Front::default();
+        let replica = Replica::start(&rig, Setup { front: front.clone(), ..Setup::plain(&rig, "a") });
+        rig.furnish(&["api"]).expect("the cluster takes it");
+        at_rest(&rig, &["api"]).await?;
+        front.set(Sight::Late(Duration::from_secs(2)));
+        rig.push(SHOP, "api", &image("api", "v2")).expect("a Deployment takes another image");
+        // Long enough for a whole release, if nothing stands in its way.
+        rest(300).await;
+        Ok::<String, Late>(replica.metrics().encode().unwrap_or_default())
+    });
+    let text = played.expect("a runtime can be had").expect("the workloads are taken hold of");
+    let is_it = |line: &&str| line.contains("rollout_status") && line.contains("conflict");
+    text.lines().find(is_it).map(str::to_owned)
 }
 
 /// A run is aborted, the Rollout is deleted and made again, and the next version is pushed: it is released.

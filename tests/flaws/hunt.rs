@@ -126,6 +126,8 @@ fn name_of(broken: &Broken) -> String {
         let after = line.trim_start().trim_start_matches("pub ").strip_prefix("fn ")?;
         after.split(['(', '<']).next()
     });
-    let module = Path::new(&broken.file).file_stem().map(|stem| stem.to_string_lossy().into_owned());
-    format!("{}::{}", module.unwrap_or_default(), name.unwrap_or("?"))
+    let path = Path::new(&broken.file);
+    let in_words = |part: Option<&std::ffi::OsStr>| part.unwrap_or_default().to_string_lossy().into_owned();
+    let folder = in_words(path.parent().and_then(Path::file_name));
+    format!("{folder}/{}::{}", in_words(path.file_stem()), name.unwrap_or("?"))
 }

@@ -154,19 +154,19 @@ pub const ENGINE: [Known; 50] = [
         "flagger #1450, argo #1466",
         (14, &[], ""),
         Script("deadline-never-ticks"),
-        &["monitors_runs::check_obeyed"],
+        &["planner/monitors_runs::check_obeyed"],
     ),
     known(
         Flaw::FailureOnlyCountsInTheBake,
         "flagger #1801",
         (15, &[23], ""),
         Script("failure-only-counts-in-the-bake"),
-        &["monitors_runs::check_obeyed"],
+        &["planner/monitors_runs::check_obeyed"],
     ),
 ];
 
 /// Put back into the edges: see `at_the_api_server.rs`, `at_the_metric_server.rs` and `at_the_lease.rs`.
-pub const EDGES: [Known; 14] = [
+pub const EDGES: [Known; 13] = [
     known(Flaw::WriteWithoutVersion, "unconditional updates of built-in kinds", (9, &[], "P17"), Edge, &[]),
     known(Flaw::DeleteByName, "kruise #191", (9, &[29], "P19"), Edge, &[]),
     known(Flaw::OwnWritesForgotten, "argo #4786, #3080", (9, &[6], "P17"), Edge, &[]),
@@ -179,6 +179,5 @@ pub const EDGES: [Known; 14] = [
     known(Flaw::LostStatusJudgedAgain, "here: the fault proxy", (9, &[], "P16"), Edge, &[]),
     known(Flaw::ListWithoutDeadline, "here: seeds 138 and 241", (9, &[], "P18"), Edge, &[]),
     known(Flaw::WakeUpForgotten, "argo #4694, #3316", (9, &[5], "P21"), Edge, &[]),
-    known(Flaw::GoneComesBack, "argo #4842, #4804", (9, &[7], "P18"), Edge, &[]),
     known(Flaw::FormerRolloutsActions, "here: the hostile tenants; argo #2929", (13, &[], "P27"), Edge, &[]),
 ];

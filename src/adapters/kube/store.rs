@@ -343,10 +343,9 @@ impl<V: View> Inner<V> {
     }
 
     fn is_buried(&self, at: Place<'_>) -> bool {
-        let is_late = |version: &Option<String>| {
+        self.tombstones.get(at.uid).is_some_and(|version| {
             version.as_ref().is_none_or(|gone| compare(at.version, gone) != Some(Ordering::Greater))
-        };
-        self.tombstones.get(at.uid).is_some_and(is_late) && !flaw::is(Flaw::GoneComesBack)
+        })
     }
 }
 

@@ -5,6 +5,7 @@ mod back;
 mod borders;
 mod capacity;
 mod fence;
+mod once;
 mod raise;
 pub mod scene;
 
@@ -68,6 +69,7 @@ pub fn judge(case: &Case<'_>) -> Vec<Broken> {
         Box::new(borders::Sums),
         Box::new(capacity::Callers::new(case.losses)),
         Box::new(fence::Fence::default()),
+        Box::new(once::Once::new(case.given)),
     ];
     let (mut scene, mut broken) = (Scene::default(), Vec::new());
     for change in case.log {
