@@ -1,4 +1,4 @@
-//! P5: one answer, one judgement. A gate has passed no more often than the metric server has said so.
+//! P5: one answer, one judgement. A gate has passed no more often than the metric server has said so, and meets no answer again.
 
 use palier::apiserver::Kind;
 use palier::rig::{Given, Proof};
@@ -30,12 +30,27 @@ impl Monitor for Once<'_> {
                     let of = |label: &str| it.about.get(label).map(String::as_str);
                     of("set") == Some(set) && of("gate") == name
                 };
-                let given = self.given.iter().filter(|it| it.at <= change.at && it.proof == Proof::Pass);
-                let given = given.filter(is_about).count() as u64;
-                if passes > given {
-                    let name = name.unwrap_or_default();
-                    let what = format!("{name} passed {passes} times on {given} answers about {set}");
+                let given: Vec<Proof> = self
+                    .given
+                    .iter()
+                    .filter(|it| it.at <= change.at)
+                    .filter(is_about)
+                    .map(|it| it.proof)
+                    .collect();
+                let passed = given.iter().filter(|it| **it == Proof::Pass).count() as u64;
+                let name = name.unwrap_or_default();
+                if passes > passed {
+                    let what = format!("{name} passed {passes} times on {passed} answers about {set}");
                     broken.push(broke(look, "P5", what));
+                }
+                // Every answer of this server has a time of its own, but for those that prove nothing.
+                let is_again = gate["message"].as_str().is_some_and(|message| message.contains("no newer"));
+                if is_again && !given.contains(&Proof::Nothing) {
+                    broken.push(broke(
+                        look,
+                        "P5",
+                        format!("{name} is judged twice on one answer about {set}"),
+                    ));
                 }
             }
         }
