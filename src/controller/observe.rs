@@ -6,6 +6,7 @@ use std::sync::Arc;
 use crate::adapters::kube::views::RolloutView;
 use crate::adapters::kube::views::services::replica_set_of;
 use crate::api::{Interception, Revision};
+use crate::engine::flaw::{self, Flaw};
 use crate::engine::references::{References, references};
 use crate::engine::world::{
     ActionSeen, ComponentSeen, HooksSeen, Look, PodsSeen, ReplicaSetSeen, RolloutSeen, RouteKind, RouteSeen,
@@ -226,7 +227,9 @@ fn routes_seen(
 /// name is not asked of this one, whose runs are counted from one again.
 fn actions_of(context: &Context, key: &Key, rollout: &RolloutView, run: i64) -> Vec<ActionSeen> {
     let views = context.stores.actions.of_rollout(&key.namespace, &key.name);
-    let is_its = |seen: &ActionSeen| seen.action.run == run && seen.created_at >= rollout.created_at;
+    let is_of_this =
+        |seen: &ActionSeen| seen.created_at >= rollout.created_at || flaw::is(Flaw::FormerRolloutsActions);
+    let is_its = |seen: &ActionSeen| seen.action.run == run && is_of_this(seen);
     let present = views.iter().filter(|view| is_its(&view.seen));
     let mut actions: Vec<ActionSeen> = present.map(|view| view.seen.clone()).collect();
     actions.sort_by(|a, b| (a.created_at, &a.uid).cmp(&(b.created_at, &b.uid)));

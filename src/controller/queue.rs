@@ -15,6 +15,7 @@ use tokio::time::Instant;
 
 use super::line::Line;
 use crate::adapters::kube::backoff::pause;
+use crate::engine::flaw::{self, Flaw};
 
 /// The longest pause after failures in a row.
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
@@ -207,7 +208,7 @@ impl Inner {
             Ended::Settled(due) => {
                 state.failures = 0;
                 state.paused_until = None;
-                due
+                due.filter(|_| !flaw::is(Flaw::WakeUpForgotten))
             }
             Ended::Failed => {
                 state.failures = state.failures.saturating_add(1);

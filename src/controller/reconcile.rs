@@ -10,6 +10,7 @@ use crate::adapters::kube::call::CallError;
 use crate::adapters::kube::events::Note;
 use crate::adapters::kube::writes::{Effect, now, store_status};
 use crate::api::RolloutStatus;
+use crate::engine::flaw::{self, Flaw};
 use crate::engine::{Plan, World};
 use crate::server::metrics::{ReconcileResult, WriteKind, WriteVerb};
 
@@ -85,6 +86,7 @@ async fn rounds(
     has_acted: &mut bool,
 ) -> Result<Option<Option<Instant>>, Stop> {
     for _ in 0..ROUNDS {
+        flaw::stumble();
         let claim = context.claim()?;
         let Some(seen) = observe(context, key, claim.epoch) else { return Ok(None) };
         if may_start_a_run(&seen.world) && context.policy.is_old() {
@@ -173,6 +175,9 @@ async fn is_on_record(
     let is_to_be_seen = error.is_outdated_view() || matches!(error, CallError::Lost { .. });
     // A server in trouble may have stored it before it said so.
     let may_be_stored = is_to_be_seen || matches!(error, CallError::Unavailable { code: 500.., .. });
+    if flaw::is(Flaw::LostStatusJudgedAgain) {
+        return Ok(false);
+    }
     let stored = &seen.stored.seen;
     if may_be_stored {
         lock(&context.desks.of(key)).doubt(Unsure {

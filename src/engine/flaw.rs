@@ -1,5 +1,6 @@
-//! Bugs that can be put back into the engine, one at a time, by the tests alone (feature `flaws`): each was made in a peer of
-//! Palier, and each must be seen by a monitor or a property. Without the feature every question is a constant `false`.
+//! Bugs that can be put back into the engine and the edges, one at a time, by the tests alone (feature `flaws`): each was made
+//! in a peer of Palier or in Palier itself, and each must be seen by a monitor, a property or a test. Without the feature every
+//! question is a constant `false`.
 
 use crate::api::ComponentStatus;
 
@@ -10,6 +11,7 @@ use super::world::DeploymentSeen;
 #[cfg(feature = "flaws")]
 thread_local! {
     static PRESENT: std::cell::Cell<Option<Flaw>> = const { std::cell::Cell::new(None) };
+    static STUMBLES: std::cell::Cell<u32> = const { std::cell::Cell::new(0) };
 }
 
 /// A bug that can be put back. The words after the bug say where it comes from: issues of peers, the classes of incidents
@@ -127,6 +129,34 @@ pub enum Flaw {
     StaysPaused,
     /// Copies of configuration that nobody mounts are never deleted. (argo #2855, flux #10; class 20)
     CopiesStay,
+
+    // The edges.
+    /// A write names the object that was looked at, and not the version. (anvil's note on unconditional updates; class 9, P17)
+    WriteWithoutVersion,
+    /// What is deleted is whatever has the name by then. (sieve's stale reads, kruise #191; P19, scenario 29)
+    DeleteByName,
+    /// The answers to our own writes are forgotten: only the watch counts. (argo #4786, #3080; class 9, scenario 6)
+    OwnWritesForgotten,
+    /// A leader whose Lease is lost goes on. (argo #2117, PR #2291; class 8, P13, scenario 1)
+    LeaderForEver,
+    /// An answer with warnings is as good as another. (flagger #1763; class 12, P6, scenario 11)
+    WarningsPass,
+    /// A redirect of a metric server is followed wherever it leads. (argo #4707; P31)
+    RedirectFollowed,
+    /// An answer of any size is read. (flagger reads answers unbounded; class 20, P30)
+    AnyAnswerIsRead,
+    /// A name is resolved to whatever it says, this machine included. (argo #4707)
+    AddressUnchecked,
+    /// A panic takes the Rollout's place in the queue with it. (class 9, P30)
+    PanicIsTheEnd,
+    /// A status whose reply was lost counts as not stored: its answers are judged again. (found here by the fault proxy; P16)
+    LostStatusJudgedAgain,
+    /// A list that does not come is waited for without a limit. (found here by seeds 138 and 241; class 9, P18)
+    ListWithoutDeadline,
+    /// Work that is due later is not remembered. (argo #4694, #3316; class 9, scenario 5)
+    WakeUpForgotten,
+    /// What was asked of a former Rollout of that name is obeyed. (found here by the hostile tenants; P27)
+    FormerRolloutsActions,
 }
 
 /// Puts a bug back, for decisions of this thread; `None` takes it out again.
@@ -137,15 +167,33 @@ pub fn put_back(flaw: Option<Flaw>) {
 
 /// Whether this bug was put back.
 #[cfg(feature = "flaws")]
-pub(super) fn is(flaw: Flaw) -> bool {
+pub(crate) fn is(flaw: Flaw) -> bool {
     PRESENT.get() == Some(flaw)
 }
 
 /// Never, in the program.
 #[cfg(not(feature = "flaws"))]
-pub(super) const fn is(_: Flaw) -> bool {
+pub(crate) const fn is(_: Flaw) -> bool {
     false
 }
+
+/// The work on a Rollout panics when this thread comes to it for the `after`-th time from now; 0 for never.
+#[cfg(feature = "flaws")]
+pub fn let_stumble(after: u32) {
+    STUMBLES.set(after);
+}
+
+/// Panics if the tests want it.
+#[cfg(feature = "flaws")]
+pub(crate) fn stumble() {
+    let left = STUMBLES.get();
+    STUMBLES.set(left.saturating_sub(1));
+    assert!(left != 1, "a bug that was put there by a test");
+}
+
+/// Never, in the program.
+#[cfg(not(feature = "flaws"))]
+pub(crate) const fn stumble() {}
 
 /// [`Flaw::StableShrinks`].
 pub(super) fn shrink_stable(

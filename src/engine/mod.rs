@@ -22,7 +22,7 @@ mod fellows;
 #[cfg(feature = "flaws")]
 pub mod flaw;
 #[cfg(not(feature = "flaws"))]
-mod flaw;
+pub(crate) mod flaw;
 pub mod gates;
 mod health;
 mod held;

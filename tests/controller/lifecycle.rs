@@ -121,7 +121,7 @@ async fn a_standby_is_ready_takes_over_within_two_seconds_and_in_a_later_term() 
 }
 
 #[tokio::test]
-async fn who_loses_the_lease_ends_with_an_error() {
+pub async fn who_loses_the_lease_ends_with_an_error() {
     let server = Server::default();
     let running = start(options(&server, "one", None));
     until("leading", || leads(&running)).await;

@@ -2,4 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test may panic: that is how it fails")]
 mod lifecycle;
+#[cfg(feature = "flaws")]
+#[path = "../flaws/at_the_lease.rs"]
+mod put_back;
 mod server;

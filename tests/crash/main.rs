@@ -10,6 +10,9 @@ mod faults;
 mod hands;
 mod judge;
 mod performance;
+#[cfg(feature = "flaws")]
+#[path = "../flaws/at_the_api_server.rs"]
+mod put_back;
 mod rest;
 mod sieve;
 mod stories;

@@ -1,14 +1,18 @@
-# Long searches through the engine. See tests/flaws/main.rs, tests/seeds/main.rs and tests/model/main.rs.
+# Long searches: through the engine alone, with bugs put back, and for hours. See tests/flaws/main.rs, tests/seeds/main.rs and
+# tests/model/main.rs. All of them share the profile and the features of `make crash`, so that what they rest on is compiled once.
 
-.PHONY: flaws seeds soak-engine model
+.PHONY: searches flaws seeds soak soak-engine soak-crash model reliability
 
 # Scripts of `make seeds` and `make soak-engine`, and states of `make model`.
 SEEDS ?= 20000
 STATES ?= 200000
-SEARCH := $(CARGO) test --locked --quiet --profile search --no-default-features
+SEARCH := $(CARGO) test --locked --quiet --profile search
 
-flaws: ## Bugs put back into the engine: each must be seen
+searches: seeds model flaws ## Random scripts, every order of events in a small world, and bugs put back
+
+flaws: ## Bugs put back into the engine and the edges: each must be seen
 	$(SEARCH) --features flaws --test flaws
+	$(SEARCH) --features flaws --test crash --test prometheus --test controller put_back::
 
 seeds: ## Random scripts through the engine (SEEDS=20000)
 	SEEDS=$(SEEDS) $(SEARCH) --test seeds
@@ -16,5 +20,14 @@ seeds: ## Random scripts through the engine (SEEDS=20000)
 model: ## Every order of events in a small world (STATES=200000)
 	STATES=$(STATES) $(SEARCH) --test model
 
+reliability: crash searches ## docs/reliability.md with the counters of these searches
+	$(SEARCH) --test reliability -- write
+
+soak: soak-engine soak-crash ## A million random scripts and fifty thousand random stories: hours
+
 soak-engine: SEEDS = 1000000
 soak-engine: seeds ## A million random scripts (SEEDS=1000000)
+
+# Seeds beyond those of every change. The two tests share the seeds out.
+soak-crash: ## Fifty thousand random stories in the simulator (STORIES=50000)
+	FIRST_SEED=501 SEEDS=$(or $(STORIES),50000) $(SEARCH) --test crash random_stories

@@ -1,58 +1,183 @@
-//! The bugs, where each comes from, and the shape of scripts that is likely to show it.
+//! The bugs: where each was made before, what kind of incident it makes, what shows it and who must see it.
 
 use palier::engine::flaw::Flaw;
 
-/// Not a shape of scripts: every order of events in the world of `tests/model`.
-pub const SMALL_WORLD: &str = "small world";
+/// What shows a bug.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shown {
+    /// The script of a shape and a seed.
+    Seed(&'static str, u64),
+    /// A script that was written for it, in `tests/flaws/scripts`.
+    Script(&'static str),
+    /// Every order of events in the world of `tests/model`.
+    SmallWorld,
+    /// A test of the edges.
+    Edge,
+}
 
-/// Issues are those of the peers' trackers; class, P and scenario are of the test plan.
-pub const FLAWS: [(Flaw, &str, &str); 48] = [
-    (Flaw::ShortBake, "argo #1360, PR #4602; class 12", "one"),
-    (Flaw::FormerRunsPhasesCount, "argo #721, #2769, flagger #30; class 17, scenario 15", "config"),
-    (Flaw::FormerPhasesProofCounts, "argo #721, flagger #30; P5, scenario 15", "one"),
-    (Flaw::NanPasses, "argo evaluate.go, flagger #1637; P6, scenarios 9 and 11", "one"),
-    (Flaw::NothingPasses, "argo #1466, flagger #1035; class 14, scenario 13", "one"),
-    (Flaw::OutagePasses, "argo #4535, #4770; scenario 10", "one"),
-    (Flaw::CacheIsEvidence, "flagger #1763; P6, scenario 12", "one"),
-    (Flaw::BakesBeforeAccepted, "argo #4612, #4564; class 5, scenario 19", "one"),
-    (Flaw::RouteErrorIgnored, "trail of bits ARGO-005; scenario 32", "one"),
-    (Flaw::TwinStays, "kruise #230, argo #1453; class 19", "one"),
-    (Flaw::PodsBeforeTraffic, "argo PR #4612, #2050, kruise #230; class 2, scenario 27", "one"),
-    (Flaw::NoLastBake, "argo #3586, #3681; class 2, scenario 21", "one"),
-    (Flaw::RollbackWaitsForMetrics, "argo #4841, #4898; class 4, scenario 18", "one"),
-    (Flaw::NoWayBackWhilePromoting, "flagger #1588, #1898; class 10, scenario 24", SMALL_WORLD),
-    (Flaw::WeightsDoNotSum, "argo #3467, #3474; P1, scenario 20", "one"),
-    (Flaw::SizeIsFixedAtTheRaise, "argo #4321, #1415; class 19, P32", "one"),
-    (Flaw::StableShrinks, "argo #3372, #3020, flagger #1600; class 3, scenario 17", "one"),
-    (Flaw::DependentsStayUp, "P11, scenario 22", "parts"),
-    (Flaw::DegradedLeavesSwitches, "class 18, P12", "degraded"),
-    (Flaw::ForeignSwitchOverwritten, "argo #2266, #1070; class 18, P20", "degraded"),
-    (Flaw::HookRunsAgainWhenGone, "argo #1107, #3015; class 13, P14", "hooks"),
-    (Flaw::RestoreRunsTwice, "argo #2897, #1107; class 13, P14", "hooks"),
-    (Flaw::FinalizerWaitsForDeployment, "flagger #1562, #640, #686; class 19, scenario 25", "one"),
-    (Flaw::NameNotUid, "kruise #191, sieve's stale reads; P19, scenario 29", "one"),
-    (Flaw::NoWriteAhead, "argo #4842, #4804; P16, scenario 7", "one"),
-    (Flaw::PinComesLate, "kruise #230; scenario 27", "one"),
-    (Flaw::HookRetriedForEver, "argo #3015, #1118; class 13, scenario 31", "hooks"),
-    (Flaw::EndlessCreates, "argo #1118, #3064, #2982; class 7, scenario 31", "one"),
-    (Flaw::RestartIsARelease, "argo #4696, flagger #1201, #1673; class 1", "one"),
-    (Flaw::RejectedStartsAgain, "argo #2929, flagger #989; class 13, scenario 26", "one"),
-    (Flaw::PauseIgnored, "argo #3354, flagger #1248; P28, scenario 16", "one"),
-    (Flaw::AnyRunsActions, "argo #2929; P27", "one"),
-    (Flaw::NoStandBy, "argo #2117, #3355; class 8, scenario 1", SMALL_WORLD),
-    (Flaw::NoClaim, "argo #2117, flagger #1613; class 8, P13", SMALL_WORLD),
-    (Flaw::ServiceGoesUndrained, "argo #1718, #2864; class 6, scenario 22", "one"),
-    (Flaw::RouteNotAsFound, "gatewayapi plugin #217, flagger #1573; class 18, P12", "one"),
-    (Flaw::PauseIsNoProgress, "argo #1268, #3711, #3534; class 16, scenario 33", "one"),
-    (Flaw::ClockTrusted, "P26", "one"),
-    (Flaw::EndsBeforeRecord, "argo #4073; class 9, P12", "one"),
-    (Flaw::RoomIgnored, "argo PR #4221, #1583; class 20", "parts"),
-    (Flaw::DependentsStartEarly, "P10", "parts"),
-    (Flaw::ListOrderMatters, "argo #3078, #3758; class 7, P15", "one"),
-    (Flaw::AbortForgotten, "kruise #257, argo #2929; P8, scenario 28", "one"),
-    (Flaw::TrafficToNobody, "flagger #874, argo #2781; class 15, scenario 22", "one"),
-    (Flaw::StableGetsNewConfig, "argo #2507, #3602; class 5, scenario 19", "config"),
-    (Flaw::CountedTwice, "argo #4073; class 9, P16", "counting"),
-    (Flaw::StaysPaused, "argo #3855, flagger #1550; class 19, scenario 25", "one"),
-    (Flaw::CopiesStay, "argo #2855, flux #10; class 20", "config"),
+/// A bug.
+#[derive(Clone, Copy, Debug)]
+pub struct Known {
+    pub flaw: Flaw,
+    /// Issues of the peers' trackers, or where else it was made.
+    pub from: &'static str,
+    /// The kind of incident, a number of [`CLASSES`]; 0 for none of them.
+    pub class: usize,
+    /// Scenarios of the test plan, from issues of the peers, that it brings back.
+    pub scenarios: &'static [u8],
+    /// The promise that it breaks, where the test plan names it.
+    pub promise: &'static str,
+    pub shown: Shown,
+    /// The functions that may see it: anybody else sees it for the wrong reason.
+    pub by: &'static [&'static str],
+}
+
+/// Kinds of incidents that the peers had, from 1.
+pub const CLASSES: [&str; 20] = [
+    "an upgrade or a restart releases everything anew",
+    "pods go before their traffic does",
+    "all traffic to a stable version that is too small",
+    "an abort that never ends",
+    "a route and what it names change in the wrong order",
+    "traffic to where nobody listens any more",
+    "objects or selectors that flap",
+    "two leaders act",
+    "an old view is decided from, or nothing goes on until a restart",
+    "promotion without a way back",
+    "taken over or let go before anybody is ready",
+    "what failed, ended early or said nothing counts as a success",
+    "tried again unasked, or not tried when it should be",
+    "no data is taken for good, or held for ever",
+    "a gate that is not heard while something is waited for",
+    "the progress deadline counts the wrong time",
+    "a new version inherits what another one earned",
+    "what others wrote is lost",
+    "what was borrowed is not given back",
+    "limits that are not kept, leaks and floods",
+];
+
+/// A bug of the table.
+const fn known(
+    flaw: Flaw,
+    from: &'static str,
+    (class, scenarios, promise): (usize, &'static [u8], &'static str),
+    shown: Shown,
+    by: &'static [&'static str],
+) -> Known {
+    Known { flaw, from, class, scenarios, promise, shown, by }
+}
+
+impl Known {
+    /// A row of the published table: what showed it, who saw it, in what words.
+    pub fn row(&self, shown: &str, by: &str, words: &str) -> serde_json::Value {
+        let class = self.class.checked_sub(1).and_then(|index| CLASSES.get(index)).copied().unwrap_or("–");
+        let scenarios: Vec<String> = self.scenarios.iter().map(ToString::to_string).collect();
+        serde_json::json!({
+            "flaw": format!("{:?}", self.flaw), "from": self.from, "class": class, "scenarios": scenarios.join(", "),
+            "promise": self.promise, "shown": shown, "by": by, "words": words,
+        })
+    }
+}
+
+use Shown::{Edge, Script, Seed, SmallWorld};
+
+/// Put back into the engine.
+pub const ENGINE: [Known; 50] = [
+    known(Flaw::ShortBake, "argo #1360, PR #4602", (12, &[], ""), Seed("one", 0), &[]),
+    known(
+        Flaw::FormerRunsPhasesCount,
+        "argo #721, #2769, flagger #30",
+        (17, &[15], ""),
+        Seed("config", 0),
+        &[],
+    ),
+    known(Flaw::FormerPhasesProofCounts, "argo #721, flagger #30", (0, &[15], "P5"), Seed("one", 0), &[]),
+    known(Flaw::NanPasses, "argo evaluate.go, flagger #1637", (0, &[9, 11], "P6"), Seed("one", 0), &[]),
+    known(Flaw::NothingPasses, "argo #1466, flagger #1035", (14, &[13], ""), Seed("one", 0), &[]),
+    known(Flaw::OutagePasses, "argo #4535, #4770", (0, &[10], ""), Seed("one", 0), &[]),
+    known(Flaw::CacheIsEvidence, "flagger #1763", (0, &[12], "P6"), Seed("one", 0), &[]),
+    known(Flaw::BakesBeforeAccepted, "argo #4612, #4564", (5, &[19], ""), Seed("one", 0), &[]),
+    known(Flaw::RouteErrorIgnored, "trail of bits ARGO-005", (0, &[32], ""), Seed("one", 0), &[]),
+    known(Flaw::TwinStays, "kruise #230, argo #1453", (19, &[], ""), Seed("one", 0), &[]),
+    known(Flaw::PodsBeforeTraffic, "argo PR #4612, #2050, kruise #230", (2, &[27], ""), Seed("one", 0), &[]),
+    known(Flaw::NoLastBake, "argo #3586, #3681", (2, &[21], ""), Seed("one", 0), &[]),
+    known(Flaw::RollbackWaitsForMetrics, "argo #4841, #4898", (4, &[18], ""), Seed("one", 0), &[]),
+    known(Flaw::NoWayBackWhilePromoting, "flagger #1588, #1898", (10, &[24], ""), SmallWorld, &[]),
+    known(Flaw::WeightsDoNotSum, "argo #3467, #3474", (0, &[20], "P1"), Seed("one", 0), &[]),
+    known(Flaw::SizeIsFixedAtTheRaise, "argo #4321, #1415", (19, &[], "P32"), Seed("one", 0), &[]),
+    known(Flaw::StableShrinks, "argo #3372, #3020, flagger #1600", (3, &[17], ""), Seed("one", 0), &[]),
+    known(Flaw::DependentsStayUp, "the test plan", (0, &[22], "P11"), Seed("parts", 0), &[]),
+    known(Flaw::DegradedLeavesSwitches, "the test plan", (18, &[], "P12"), Seed("degraded", 0), &[]),
+    known(Flaw::ForeignSwitchOverwritten, "argo #2266, #1070", (18, &[], "P20"), Seed("degraded", 0), &[]),
+    known(Flaw::HookRunsAgainWhenGone, "argo #1107, #3015", (13, &[], "P14"), Seed("hooks", 0), &[]),
+    known(Flaw::RestoreRunsTwice, "argo #2897, #1107", (13, &[], "P14"), Seed("hooks", 0), &[]),
+    known(
+        Flaw::FinalizerWaitsForDeployment,
+        "flagger #1562, #640, #686",
+        (19, &[25], ""),
+        Seed("one", 0),
+        &[],
+    ),
+    known(Flaw::NameNotUid, "kruise #191, sieve's stale reads", (0, &[29], "P19"), Seed("one", 0), &[]),
+    known(Flaw::NoWriteAhead, "argo #4842, #4804", (0, &[7], "P16"), Seed("one", 0), &[]),
+    known(Flaw::PinComesLate, "kruise #230", (0, &[27], ""), Seed("one", 0), &[]),
+    known(Flaw::HookRetriedForEver, "argo #3015, #1118", (13, &[31], ""), Seed("hooks", 0), &[]),
+    known(Flaw::EndlessCreates, "argo #1118, #3064, #2982", (7, &[31], ""), Seed("one", 0), &[]),
+    known(Flaw::RestartIsARelease, "argo #4696, flagger #1201, #1673", (1, &[], ""), Seed("one", 0), &[]),
+    known(Flaw::RejectedStartsAgain, "argo #2929, flagger #989", (13, &[26], ""), Seed("one", 0), &[]),
+    known(Flaw::PauseIgnored, "argo #3354, flagger #1248", (0, &[16], "P28"), Seed("one", 0), &[]),
+    known(Flaw::AnyRunsActions, "argo #2929", (0, &[], "P27"), Seed("one", 0), &[]),
+    known(Flaw::NoStandBy, "argo #2117, #3355", (8, &[1], ""), SmallWorld, &[]),
+    known(Flaw::NoClaim, "argo #2117, flagger #1613", (8, &[], "P13"), SmallWorld, &[]),
+    known(Flaw::ServiceGoesUndrained, "argo #1718, #2864", (6, &[22], ""), Seed("one", 0), &[]),
+    known(
+        Flaw::RouteNotAsFound,
+        "gatewayapi plugin #217, flagger #1573",
+        (18, &[], "P12"),
+        Seed("one", 0),
+        &[],
+    ),
+    known(Flaw::PauseIsNoProgress, "argo #1268, #3711, #3534", (16, &[33], ""), Seed("one", 0), &[]),
+    known(Flaw::ClockTrusted, "the test plan", (0, &[], "P26"), Seed("one", 0), &[]),
+    known(Flaw::EndsBeforeRecord, "argo #4073", (9, &[], "P12"), Seed("one", 0), &[]),
+    known(Flaw::RoomIgnored, "argo PR #4221, #1583", (20, &[], ""), Seed("parts", 0), &[]),
+    known(Flaw::DependentsStartEarly, "the test plan", (0, &[], "P10"), Seed("parts", 0), &[]),
+    known(Flaw::ListOrderMatters, "argo #3078, #3758", (7, &[], "P15"), Seed("one", 0), &[]),
+    known(Flaw::AbortForgotten, "kruise #257, argo #2929", (0, &[28], "P8"), Seed("one", 0), &[]),
+    known(Flaw::TrafficToNobody, "flagger #874, argo #2781", (15, &[22], ""), Seed("one", 0), &[]),
+    known(Flaw::StableGetsNewConfig, "argo #2507, #3602", (5, &[19], ""), Seed("config", 0), &[]),
+    known(Flaw::CountedTwice, "argo #4073", (9, &[], "P16"), Seed("counting", 0), &[]),
+    known(Flaw::StaysPaused, "argo #3855, flagger #1550", (19, &[25], ""), Seed("one", 0), &[]),
+    known(Flaw::CopiesStay, "argo #2855, flux #10", (20, &[], ""), Seed("config", 0), &[]),
+    known(
+        Flaw::DeadlineNeverTicks,
+        "flagger #1450, argo #1466",
+        (14, &[], ""),
+        Script("deadline-never-ticks"),
+        &["planner/monitors_runs::check_obeyed"],
+    ),
+    known(
+        Flaw::FailureOnlyCountsInTheBake,
+        "flagger #1801",
+        (15, &[23], ""),
+        Script("failure-only-counts-in-the-bake"),
+        &["planner/monitors_runs::check_obeyed"],
+    ),
+];
+
+/// Put back into the edges: see `at_the_api_server.rs`, `at_the_metric_server.rs` and `at_the_lease.rs`.
+pub const EDGES: [Known; 13] = [
+    known(Flaw::WriteWithoutVersion, "unconditional updates of built-in kinds", (9, &[], "P17"), Edge, &[]),
+    known(Flaw::DeleteByName, "kruise #191", (9, &[29], "P19"), Edge, &[]),
+    known(Flaw::OwnWritesForgotten, "argo #4786, #3080", (9, &[6], "P17"), Edge, &[]),
+    known(Flaw::LeaderForEver, "argo #2117, PR #2291", (8, &[1], "P13"), Edge, &[]),
+    known(Flaw::WarningsPass, "flagger #1763", (12, &[], "P6"), Edge, &[]),
+    known(Flaw::RedirectFollowed, "argo #4707", (0, &[], ""), Edge, &[]),
+    known(Flaw::AnyAnswerIsRead, "flagger reads answers of any size", (20, &[], "P30"), Edge, &[]),
+    known(Flaw::AddressUnchecked, "argo #4707", (0, &[], ""), Edge, &[]),
+    known(Flaw::PanicIsTheEnd, "argo #4694", (9, &[], "P30"), Edge, &[]),
+    known(Flaw::LostStatusJudgedAgain, "here: the fault proxy", (9, &[], "P16"), Edge, &[]),
+    known(Flaw::ListWithoutDeadline, "here: seeds 138 and 241", (9, &[], "P18"), Edge, &[]),
+    known(Flaw::WakeUpForgotten, "argo #4694, #3316", (9, &[5], "P21"), Edge, &[]),
+    known(Flaw::FormerRolloutsActions, "here: the hostile tenants; argo #2929", (13, &[], "P27"), Edge, &[]),
 ];

@@ -140,7 +140,7 @@ impl Monitors {
 
     /// Looks at what is about to be written.
     pub fn look_at_writes(&self, cluster: &Cluster, writes: &[Write]) {
-        self.serving.look_at_writes(cluster, writes, self.has_jumped);
+        self.serving.look_at_writes(cluster, writes, (self.has_jumped, self.is_late));
     }
 
     /// Takes in the answers that a decision is made from, whatever it decides.

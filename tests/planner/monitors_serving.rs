@@ -64,10 +64,10 @@ fn has_rolled(cluster: &Cluster, workload: &str) -> bool {
 
 impl Serving {
     /// Looks at what is about to be written.
-    pub fn look_at_writes(&self, cluster: &Cluster, writes: &[Write], has_jumped: bool) {
+    pub fn look_at_writes(&self, cluster: &Cluster, writes: &[Write], (has_jumped, is_late): (bool, bool)) {
         let lag = SignedDuration::from_millis(cluster.gateway_lag.as_millis() * 4 + 5_000);
         let is_back = self.silent_at.is_none_or(|at| cluster.now.duration_since(at) > lag);
-        look_at_writes(cluster, writes, is_back && gateway_works(cluster) && !has_jumped);
+        look_at_writes(cluster, writes, is_back && gateway_works(cluster) && !has_jumped, is_late);
     }
 
     /// Looks at one committed state.
@@ -125,8 +125,8 @@ fn look_at_leak(cluster: &Cluster, workload: &str) {
 }
 
 /// Looks at what is about to be written, before it is. `is_reliable` says that the data plane has done for a while what routes
-/// say, so that nobody had to go on without it.
-fn look_at_writes(cluster: &Cluster, writes: &[Write], is_reliable: bool) {
+/// say, so that nobody had to go on without it; `is_late`, that it was decided from an old view.
+fn look_at_writes(cluster: &Cluster, writes: &[Write], is_reliable: bool, is_late: bool) {
     for write in writes {
         match write {
             Write::ScaleReplicaSet { replica_set, replicas, .. } => {
@@ -142,6 +142,9 @@ fn look_at_writes(cluster: &Cluster, writes: &[Write], is_reliable: bool) {
                 assert!(share == 0 || !is_served, "a Service goes that has {share} % of {workload}");
             }
             Write::ResumeDeployment { deployment, .. } => look_at_resume(cluster, &deployment.name),
+            Write::ReleaseReplicaSet { replica_set, .. } if !is_late => {
+                look_at_handover(cluster, replica_set)
+            }
             _ => {}
         }
     }
@@ -157,6 +160,17 @@ fn look_at_resume(cluster: &Cluster, workload: &str) {
         set.app == workload && set.image == deployment.image && set.replicas > 0 && set.gone_at.is_none()
     });
     assert!(is_known, "{workload} is resumed with {}, which nobody has proven", deployment.image);
+}
+
+/// P8: a canary whose template is no longer asked for goes back; it never becomes the Deployment's own.
+fn look_at_handover(cluster: &Cluster, at: &Seen) {
+    let Some(set) = set_of(cluster, at).filter(|set| is_ours(set)) else { return };
+    let Some(deployment) = cluster.deployments.get(&set.app) else { return };
+    assert_eq!(
+        set.image, deployment.image,
+        "{} is handed over, and {} asks for something else by now",
+        at.name, set.app
+    );
 }
 
 /// P10: traffic goes first, pods go last. P11: stable stays whole until the canary is the Deployment's own.

@@ -41,7 +41,7 @@ async fn numbers_are_samples() {
 }
 
 #[tokio::test]
-async fn everything_else_is_named_for_what_it_is() {
+pub async fn everything_else_is_named_for_what_it_is() {
     let failed = |text: &str| Answer::Failed(text.to_owned());
     for (status, body, expected) in [
         (200, recorded!("empty.json"), Answer::Empty),

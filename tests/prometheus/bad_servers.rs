@@ -70,7 +70,7 @@ async fn refusals_are_named_by_their_status() {
 }
 
 #[tokio::test]
-async fn a_redirect_is_not_followed() {
+pub async fn a_redirect_is_not_followed() {
     let target = Server::start(|_| Reply::Bytes(number("1"))).await;
     for status in [301, 302, 303, 307, 308] {
         let location = format!("Location: {}/{CANARY}\r\n", target.url);
@@ -105,7 +105,7 @@ async fn a_server_that_drips_is_given_up() {
 }
 
 #[tokio::test]
-async fn a_large_answer_is_not_read() {
+pub async fn a_large_answer_is_not_read() {
     let five_mib = 5 << 20;
     fails_on(10_000, "larger than 1048576 bytes", move || {
         Reply::Flood(format!("HTTP/1.1 200 X\r\nContent-Length: {five_mib}\r\n\r\n").into_bytes(), five_mib)
@@ -182,7 +182,7 @@ async fn broken_connections_are_no_answers() {
 }
 
 #[tokio::test]
-async fn a_name_is_checked_after_it_is_resolved() {
+pub async fn a_name_is_checked_after_it_is_resolved() {
     let server = Server::start(|_| Reply::Bytes(number("1"))).await;
     let url = server.url.replace("127.0.0.1", "localhost");
     let client = PrometheusClient::new(config(&url, 10_000)).unwrap();

@@ -5,6 +5,9 @@
 mod answers;
 mod bad_servers;
 mod injection;
+#[cfg(feature = "flaws")]
+#[path = "../flaws/at_the_metric_server.rs"]
+mod put_back;
 mod requests;
 mod server;
 mod sources;

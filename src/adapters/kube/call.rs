@@ -14,6 +14,7 @@ use serde_json::Value;
 use super::row::{Row, View};
 use crate::adapters::clock::Clock;
 use crate::api::names::FIELD_MANAGER;
+use crate::engine::flaw::{self, Flaw};
 use crate::engine::world::Seen;
 
 /// The largest number of objects in one list.
@@ -242,7 +243,7 @@ impl Cluster {
     ) -> Result<Value, CallError> {
         let params = kube::api::DeleteParams {
             propagation_policy: Some(propagation),
-            preconditions: Some(Preconditions {
+            preconditions: (!flaw::is(Flaw::DeleteByName)).then(|| Preconditions {
                 uid: Some(seen.uid.clone()),
                 resource_version: Some(seen.resource_version.clone()),
             }),
@@ -318,10 +319,10 @@ impl Patch {
     pub fn json(seen: &Seen, operations: Vec<Value>) -> Self {
         let replace =
             |path: &str, value: &str| serde_json::json!({"op": "replace", "path": path, "value": value});
-        let mut all = vec![
-            replace("/metadata/uid", &seen.uid),
-            replace("/metadata/resourceVersion", &seen.resource_version),
-        ];
+        let mut all = vec![replace("/metadata/uid", &seen.uid)];
+        if !flaw::is(Flaw::WriteWithoutVersion) {
+            all.push(replace("/metadata/resourceVersion", &seen.resource_version));
+        }
         all.extend(operations);
         Self::Json(Value::Array(all))
     }
@@ -355,7 +356,9 @@ impl Patch {
 
 fn conditional(seen: &Seen, mut body: Value) -> Value {
     body["metadata"]["uid"] = seen.uid.clone().into();
-    body["metadata"]["resourceVersion"] = seen.resource_version.clone().into();
+    if !flaw::is(Flaw::WriteWithoutVersion) {
+        body["metadata"]["resourceVersion"] = seen.resource_version.clone().into();
+    }
     body
 }
 

@@ -20,6 +20,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::backoff::fraction;
 use super::call::{CallError, Cluster, Path};
+use crate::engine::flaw::{self, Flaw};
 
 /// The start of 2020: the terms of a Lease that was never there, or was deleted, start at the minutes since then, so that
 /// a deleted Lease does not lead back to an earlier epoch.
@@ -102,6 +103,9 @@ impl Candidate {
     pub async fn campaign(mut self, standing: watch::Sender<Standing>, stop: CancellationToken) {
         loop {
             let (now, pause) = self.step().await;
+            if now == Standing::Lost && flaw::is(Flaw::LeaderForEver) {
+                return stop.cancelled().await;
+            }
             standing.send_replace(now);
             if now == Standing::Lost {
                 return;

@@ -11,6 +11,7 @@ use tokio::time::timeout;
 use super::call::{CallError, Cluster, Path};
 use super::row::{Arrival, Row, View};
 use super::store::{Change, Fed, Store};
+use crate::engine::flaw::{self, Flaw};
 
 /// Objects per page of a list.
 const PAGE: u32 = 200;
@@ -52,7 +53,12 @@ pub async fn keep<V: View>(
         let mut is_listing = true;
         loop {
             let next = async {
-                if is_listing { timeout(LONGEST_PAGE, events.next()).await } else { Ok(events.next().await) }
+                let has_deadline = is_listing && !flaw::is(Flaw::ListWithoutDeadline);
+                if has_deadline {
+                    timeout(LONGEST_PAGE, events.next()).await
+                } else {
+                    Ok(events.next().await)
+                }
             };
             let Ok(event) = next.await else {
                 on_error(format!("the list of {} did not come: listing again", V::PLURAL));

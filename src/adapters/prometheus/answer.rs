@@ -9,6 +9,7 @@ use serde::Deserialize;
 use serde::de::IgnoredAny;
 
 use crate::engine::Answer;
+use crate::engine::flaw::{self, Flaw};
 
 /// What stands around every answer. Unknown fields are left alone (`infos`, for one, does not make an answer doubtful).
 #[derive(Deserialize)]
@@ -74,7 +75,8 @@ pub fn result_type(body: &[u8]) -> Result<String, Answer> {
         let class = class_of(envelope.error_type.as_deref());
         return Err(Answer::Failed(format!("the server reports an error ({class})")));
     }
-    if let Some(warnings) = envelope.warnings.filter(|warnings| !warnings.is_empty()) {
+    let warnings = envelope.warnings.filter(|_| !flaw::is(Flaw::WarningsPass));
+    if let Some(warnings) = warnings.filter(|warnings| !warnings.is_empty()) {
         let (count, s) = (warnings.len(), if warnings.len() == 1 { "" } else { "s" });
         return Err(Answer::Warnings(format!("{count} warning{s}; ask the same query by hand to read them")));
     }

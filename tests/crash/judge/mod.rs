@@ -7,6 +7,7 @@ mod capacity;
 mod fence;
 mod floor;
 mod hooks;
+mod once;
 mod partial;
 mod pause;
 mod raise;
@@ -83,6 +84,7 @@ pub fn judge(case: &Case<'_>) -> Vec<Broken> {
         Box::new(secrets::Secrets),
         Box::new(shares::Shares::new(case.given)),
         Box::new(truth::Truth::default()),
+        Box::new(once::Once::new(case.given)),
     ];
     let (mut scene, mut broken) = (Scene::default(), Vec::new());
     for change in case.log {

@@ -1,0 +1,141 @@
+//! Counters of the searches, put into the page between its marks.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::fs;
+use std::path::Path;
+
+use serde_json::Value;
+
+use crate::read;
+
+/// The page with everything between `<!-- counted: NAME -->` and `<!-- end -->` as it was counted last.
+pub fn filled(page: &str) -> Result<String, String> {
+    let mut filled = page.to_owned();
+    for (name, text) in [
+        ("searches", searches()?),
+        ("faults", faults()?),
+        ("engine bugs", bugs(&json("flaws.json")?)),
+        ("edge bugs", bugs(&edges()?)),
+    ] {
+        filled = replaced(&filled, name, &text)?;
+    }
+    Ok(filled)
+}
+
+fn replaced(page: &str, name: &str, text: &str) -> Result<String, String> {
+    let mark = format!("<!-- counted: {name} -->");
+    let (before, rest) = page.split_once(&mark).ok_or_else(|| format!("the mark {mark} is missing"))?;
+    let (_, after) = rest.split_once("<!-- end -->").ok_or_else(|| format!("{mark} has no end"))?;
+    Ok(format!("{before}{mark}\n{text}<!-- end -->{after}"))
+}
+
+/// What a search wrote for this page.
+fn json(name: &str) -> Result<Value, String> {
+    let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+    let text = read(&path).map_err(|why| format!("{why}: make reliability plays the searches first"))?;
+    serde_json::from_str(&text).map_err(|error| format!("{}: {error}", path.display()))
+}
+
+/// The bugs of the edges have a file each, written by the suite that saw it.
+fn edges() -> Result<Value, String> {
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("edges");
+    let entries = fs::read_dir(&folder).map_err(|error| format!("{}: {error}", folder.display()))?;
+    let mut rows: Vec<(u64, Value)> = Vec::new();
+    for entry in entries.flatten() {
+        let text = read(&entry.path())?;
+        let row: Value = serde_json::from_str(&text).map_err(|error| error.to_string())?;
+        rows.push((row["place"].as_u64().unwrap_or(u64::MAX), row));
+    }
+    rows.sort_by_key(|(place, _)| *place);
+    Ok(rows.into_iter().map(|(_, row)| row).collect())
+}
+
+fn number(value: &Value) -> String {
+    let digits = value.as_u64().unwrap_or(0).to_string();
+    let mut grouped = String::new();
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index) % 3 == 0 {
+            grouped.push(' ');
+        }
+        grouped.push(digit);
+    }
+    grouped
+}
+
+fn searches() -> Result<String, String> {
+    let (seeds, model, crash) = (json("seeds.json")?, json("model.json")?, json("crash.json")?);
+    let mut text = String::from("| search | command | what was played |\n|---|---|---|\n");
+    let last = seeds["first"].as_u64().unwrap_or(0) + seeds["seeds"].as_u64().unwrap_or(1) - 1;
+    let _ = writeln!(
+        text,
+        "| random scripts through the engine | `make seeds` | seeds {} to {last}: {} scripts, {} decisions; {} scripts played twice, equal to the last byte |",
+        seeds["first"],
+        number(&seeds["seeds"]),
+        number(&seeds["decisions"]),
+        number(&seeds["twice"])
+    );
+    let _ = writeln!(
+        text,
+        "| every order of events in a small world | `make model` | {} states, {} steps; every combination of {} troubles at any place of a run; {} aborts and {} \
+         ends played from them; {} late writes of a former leader |",
+        number(&model["states"]),
+        number(&model["steps"]),
+        model["troubles"],
+        number(&model["aborts"]),
+        number(&model["ends"]),
+        number(&model["late_writes"])
+    );
+    let _ = writeln!(
+        text,
+        "| the sieve | `make crash` | {} performances of {} stories, each with one fault |",
+        number(&crash["performances"]),
+        number(&crash["stories"])
+    );
+    let _ = writeln!(
+        text,
+        "| random stories | `make crash` | {} stories, from seed {} on |",
+        number(&crash["random"]),
+        crash["first_seed"]
+    );
+    Ok(text)
+}
+
+/// Every kind of fault, with how often it was injected.
+fn faults() -> Result<String, String> {
+    let mut text = String::from("| fault | in the engine's scripts | in the simulator |\n|---|---|---|\n");
+    let mut kinds: BTreeMap<String, [u64; 2]> = BTreeMap::new();
+    for (column, name) in ["seeds.json", "crash.json"].into_iter().enumerate() {
+        let counters = json(name)?;
+        for (kind, count) in counters["faults"].as_object().into_iter().flatten() {
+            kinds.entry(kind.clone()).or_default()[column] = count.as_u64().unwrap_or(0);
+        }
+    }
+    let in_words = |count: u64| if count == 0 { "–".to_owned() } else { number(&count.into()) };
+    for (kind, [engine, simulator]) in &kinds {
+        let _ = writeln!(text, "| {kind} | {} | {} |", in_words(*engine), in_words(*simulator));
+    }
+    let _ = writeln!(text, "\n{} kinds.", kinds.len());
+    Ok(text)
+}
+
+fn bugs(rows: &Value) -> String {
+    let mut text = String::from(
+        "| bug | made before in | kind of incident | scenarios | promise | shown by | seen by |\n|---|---|---|---|---|---|---|\n",
+    );
+    let of = |row: &Value, field: &str| row[field].as_str().unwrap_or_default().to_owned();
+    for row in rows.as_array().into_iter().flatten() {
+        let _ = writeln!(
+            text,
+            "| `{}` | {} | {} | {} | {} | {} | `{}` |",
+            of(row, "flaw"),
+            of(row, "from"),
+            of(row, "class"),
+            of(row, "scenarios"),
+            of(row, "promise"),
+            of(row, "shown"),
+            of(row, "by")
+        );
+    }
+    text
+}
