@@ -269,8 +269,7 @@ pub struct ComponentStatus {
     /// Until when pods without traffic are kept for requests under way.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub drain_until: Option<Timestamp>,
-    /// When a route of ours was first seen to say what a raise had written, or last put right after somebody else had
-    /// changed it.
+    /// When a route was first seen to say what a raise had written, or was put right after somebody else's change.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub route_mended_at: Option<Timestamp>,
 }
