@@ -115,7 +115,7 @@ pub struct Looks {
     pub service: Kept<ServiceSeen>,
     /// The Service of its canary.
     pub canary_service: Kept<ServiceSeen>,
-    /// ReplicaSets that the Deployment's selector matches and that are not watched; the name is the Deployment's.
+    /// ReplicaSets that the Deployment's selector matches and that are not watched; the name is that of a state of the Deployment.
     pub replica_sets: Kept<Vec<ReplicaSetSeen>>,
     /// A pod that the Service selects and the Deployment does not; the name is the Service's.
     pub foreign_pod: Kept<String>,
@@ -171,11 +171,25 @@ impl<T: Clone> Kept<T> {
 }
 
 impl Kept<Vec<ReplicaSetSeen>> {
-    /// Keeps the ReplicaSets of the Deployment `name`.
-    pub fn set_list(&mut self, name: &str, list: Vec<ReplicaSetSeen>) {
+    /// Keeps the ReplicaSets of a Deployment as it is now: what was listed before its spec changed says nothing of what came of that.
+    pub fn set_list(&mut self, deployment: &DeploymentSeen, list: Vec<ReplicaSetSeen>) {
+        self.keep_list(&list_name(deployment), list);
+    }
+
+    /// The ReplicaSets of a Deployment, if they were listed since its spec changed last.
+    #[must_use]
+    pub fn list_of(&self, deployment: &DeploymentSeen) -> Look<Vec<ReplicaSetSeen>> {
+        self.get(&list_name(deployment))
+    }
+
+    fn keep_list(&mut self, name: &str, list: Vec<ReplicaSetSeen>) {
         self.is_going = list.iter().any(|set| set.deleting);
         self.set(name, Look::Found(list));
     }
+}
+
+fn list_name(deployment: &DeploymentSeen) -> String {
+    format!("{}/{}", deployment.at.uid, deployment.generation)
 }
 
 impl Looks {
@@ -237,7 +251,7 @@ impl Looks {
             list.push(view.seen.clone());
         }
         if was_listed {
-            self.replica_sets.set_list(&deployment, list);
+            self.replica_sets.keep_list(&deployment, list);
         }
     }
 }

@@ -97,7 +97,7 @@ async fn read(
                     _ => drop(context.stores.replica_sets.put(row)),
                 }
             }
-            of(&mut |looks| looks.replica_sets.set_list(&found.workload, unwatched.clone()));
+            of(&mut |looks| looks.replica_sets.set_list(deployment, unwatched.clone()));
         }
         Inquiry::ForeignPod(_) => {
             let seen = world.components.get(component);

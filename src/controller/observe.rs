@@ -111,7 +111,10 @@ fn component_seen(
         ),
         _ => (Look::Unknown, Look::Unknown, Look::Unknown),
     };
-    let listed = looks.map_or(Look::Unknown, |looks| looks.replica_sets.get(&names.workload));
+    let listed = deployment
+        .found()
+        .zip(looks)
+        .map_or(Look::Unknown, |(deployment, looks)| looks.replica_sets.list_of(deployment));
     let status = rollout.seen.status.components.iter().find(|it| it.name == component);
     ComponentSeen {
         deployment,

@@ -51,7 +51,17 @@ fn component(name: &str, needs: &[&str]) -> Value {
     component
 }
 
-/// A Rollout of these components: 10, 50 and 100 % for 20 s each, one gate that is asked every 5 s.
+/// A gate of this name that is asked every 5 s and trips at the first failure.
+#[must_use]
+pub fn gate(name: &str) -> Value {
+    json!({
+        "name": name, "interval": "5s", "failureThreshold": 1, "minEvaluations": 2,
+        "prometheus": {"query": query(name)}, "threshold": {"max": LIMIT},
+        "onNoData": {"treatAs": "Hold", "deadline": "1h", "then": "FullRollback"},
+    })
+}
+
+/// A Rollout of these components: 10, 50 and 100 % for 20 s each, one gate.
 fn rollout(components: &[Value]) -> Value {
     json!({
         "apiVersion": "palier.dev/v1alpha1", "kind": "Rollout", "metadata": {"name": "shop", "namespace": SHOP},
@@ -62,11 +72,7 @@ fn rollout(components: &[Value]) -> Value {
                 {"name": "half", "traffic": 50, "bakeTime": "20s"},
                 {"name": "everyone", "traffic": 100, "bakeTime": "20s"},
             ],
-            "gates": [{
-                "name": "errors", "interval": "5s", "failureThreshold": 1, "minEvaluations": 2,
-                "prometheus": {"query": query("errors")}, "threshold": {"max": LIMIT},
-                "onNoData": {"treatAs": "Hold", "deadline": "1h", "then": "FullRollback"},
-            }],
+            "gates": [gate("errors")],
             "progressDeadline": "10m", "drainTime": "5s",
         },
     })
@@ -85,25 +91,32 @@ impl Rig {
     /// # Errors
     /// The API server's.
     pub fn furnish(&self, parts: &[&str]) -> Result<(), Refusal> {
-        let create = |object: Value| self.create("platform", object);
-        for name in [SHOP, "palier-system"] {
-            create(json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}))?;
-        }
-        for name in [INTERCEPT_POLICY, CONFIG_POLICY] {
-            for kind in ["MutatingAdmissionPolicy", "MutatingAdmissionPolicyBinding"] {
-                let api_version = "admissionregistration.k8s.io/v1";
-                create(
-                    json!({"apiVersion": api_version, "kind": kind, "metadata": {"name": name}, "spec": {}}),
-                )?;
-            }
-        }
+        self.furnish_as(parts, |_| ())
+    }
+
+    /// The same after a change of what is created, in its order: the Rollout is the last.
+    ///
+    /// # Errors
+    /// The API server's.
+    pub fn furnish_as(&self, parts: &[&str], change: impl FnOnce(&mut Vec<Value>)) -> Result<(), Refusal> {
+        let namespaces = [SHOP, "palier-system"]
+            .map(|name| json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}));
+        let api_version = "admissionregistration.k8s.io/v1";
+        let policies = [INTERCEPT_POLICY, CONFIG_POLICY].into_iter().flat_map(|name| {
+            ["MutatingAdmissionPolicy", "MutatingAdmissionPolicyBinding"].map(
+                |kind| json!({"apiVersion": api_version, "kind": kind, "metadata": {"name": name}, "spec": {}}),
+            )
+        });
+        let mut objects: Vec<Value> = namespaces.into_iter().chain(policies).collect();
         let mut components = Vec::new();
         for part in parts {
             let (name, needs) = part.split_once('<').unwrap_or((part, ""));
             let needs: Vec<&str> = needs.split(',').filter(|name| !name.is_empty()).collect();
-            workload(name, &image(name, "v1"), 4).into_iter().try_for_each(create)?;
+            objects.extend(workload(name, &image(name, "v1"), 4));
             components.push(component(name, &needs));
         }
-        create(rollout(&components))
+        objects.push(rollout(&components));
+        change(&mut objects);
+        objects.into_iter().try_for_each(|object| self.create("platform", object))
     }
 }

@@ -87,8 +87,8 @@ pub struct Given {
 #[derive(Debug)]
 struct Book {
     mood: Mood,
-    /// The share of bad answers by ReplicaSet.
-    bad: BTreeMap<String, f64>,
+    /// The share of bad answers by ReplicaSet and gate; of all gates where none is named.
+    bad: BTreeMap<(String, String), f64>,
     given: Vec<Given>,
 }
 
@@ -131,7 +131,12 @@ impl Prometheus {
 
     /// From now on this share of the answers of a ReplicaSet's pods is bad.
     pub fn set_bad(&self, set: &str, share: f64) {
-        self.lock().bad.insert(set.to_owned(), share);
+        self.lock().bad.insert((set.to_owned(), String::new()), share);
+    }
+
+    /// The same, for one gate alone.
+    pub fn set_bad_for(&self, set: &str, gate: &str, share: f64) {
+        self.lock().bad.insert((set.to_owned(), gate.to_owned()), share);
     }
 
     /// What was answered so far, oldest first.
@@ -168,7 +173,9 @@ impl Prometheus {
         let about = labels_of(ask.queries().first().map_or("", String::as_str));
         let now = self.time.now();
         let mut book = self.lock();
-        let share = about.get("set").and_then(|set| book.bad.get(set)).copied().unwrap_or(0.0);
+        let label = |name: &str| about.get(name).cloned().unwrap_or_default();
+        let keys = [(label("set"), String::new()), (label("set"), label("gate"))];
+        let share = keys.iter().filter_map(|key| book.bad.get(key)).copied().fold(0.0, f64::max);
         let answer = said(mood, share, now);
         let proof = match &answer {
             Answer::Sample { value, sampled_at } if value.is_finite() && *sampled_at == now => {

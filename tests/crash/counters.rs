@@ -8,6 +8,7 @@ use palier::apiserver::{Deed, Fate, Stream};
 use serde_json::json;
 
 use crate::chance::Deal;
+use crate::faults::Turn;
 
 /// All that was counted in this process.
 #[derive(Debug, Default)]
@@ -52,12 +53,28 @@ pub fn deal(deal: &Deal) {
     });
 }
 
+/// Counts what happens to the whole of a performance.
+pub fn turn(turn: Turn) {
+    let word = match turn {
+        Turn::None | Turn::Remember => return,
+        Turn::GoBack => "a process starts at a front end that shows the past",
+        Turn::Delete => "the Rollout is deleted",
+    };
+    with(|counters| *counters.faults.entry(word).or_default() += 1);
+}
+
 /// A story was performed so often, each time with a fault.
 pub fn sifted(performances: usize) {
     with(|counters| {
         counters.stories += 1;
         counters.performances += performances as u64;
     });
+    keep();
+}
+
+/// So many performances were given with other faults.
+pub fn performed(performances: usize) {
+    with(|counters| counters.performances += performances as u64);
     keep();
 }
 
@@ -130,7 +147,24 @@ fn deal_in_words(deal: &Deal) -> Option<&'static str> {
         Deal::Kill(_) => "the controller is killed",
         Deal::End(_) => "the controller is asked to end",
         Deal::See(..) => "the front end of the API server lags behind",
-        Deal::ReturnNode | Deal::Refuse(false) | Deal::Gateway(true) | Deal::Storm(_) => return None,
+        Deal::Hpa(true) => "an autoscaler follows a load that moves",
+        Deal::Gitops(true) => "a tool puts back what is in Git every second",
+        Deal::Quota(true) => "a quota refuses every pod more",
+        Deal::Deny(Some(_)) => "admission refuses the controller's writes of a kind",
+        Deal::Clock(_, 1..) => "a clock is put forward, up to an hour",
+        Deal::Clock(_, ..=-1) => "a clock is put back, up to an hour",
+        Deal::Question(_) => "a gate is edited",
+        Deal::Bake(_) => "the bake is edited",
+        Deal::Delete => "the Rollout is deleted",
+        Deal::ReturnNode
+        | Deal::Refuse(false)
+        | Deal::Gateway(true)
+        | Deal::Storm(_)
+        | Deal::Hpa(false)
+        | Deal::Gitops(false)
+        | Deal::Quota(false)
+        | Deal::Deny(None)
+        | Deal::Clock(_, 0) => return None,
     })
 }
 

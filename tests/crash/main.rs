@@ -4,12 +4,15 @@
 
 mod chance;
 mod counters;
+mod declared;
 mod dice;
 mod faults;
+mod hands;
 mod judge;
 mod performance;
 #[cfg(feature = "flaws")]
 #[path = "../flaws/at_the_api_server.rs"]
 mod put_back;
+mod rest;
 mod sieve;
 mod stories;

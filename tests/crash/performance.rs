@@ -2,22 +2,22 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use jiff::Timestamp;
 use palier::api::Span;
 use palier::apiserver::natives::Settings;
-use palier::apiserver::{Kind, Revision, Sighted, Store, Verb, Weather};
+use palier::apiserver::{Kind, Revision, Store, Verb};
 use palier::rig::given::SHOP;
 use palier::rig::visitors::Crowd;
 use palier::rig::{CONTROLLER, Replica, Rig, Setup, play};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
-use crate::counters;
 use crate::faults::{Faults, Seen};
+use crate::hands::Hands;
 use crate::judge::{Broken, Case, judge};
+use crate::rest::{all_wrong, left_behind};
 use crate::stories::{Story, rest};
 
 /// After the end of a story, until everything that it set off is done.
@@ -34,9 +34,11 @@ pub struct Performance {
     pub broken: Vec<Broken>,
     /// What there is at the end, without what differs from one time to the next.
     pub end: BTreeMap<String, Value>,
+    /// What is not as it should be at rest.
+    pub wrong: Vec<String>,
     /// What the controllers wrote, in order: verb, object.
     pub writes: Vec<String>,
-    /// Writes of the first process that count for faults.
+    /// Writes that count for faults.
     pub counted: Seen,
     /// A digest of every committed revision.
     pub digest: String,
@@ -52,17 +54,23 @@ pub fn perform(story: Story, seed: u64, faults: &Faults) -> Performance {
         ..Settings::default()
     };
     play(seed, settings, async |rig: Rig| {
-        let counted = Arc::new(Mutex::new(Seen::default()));
-        let _replica =
-            Replica::start(&rig, Setup { weather: weather(faults, &counted), ..Setup::plain(&rig, "a") });
+        let hands = Hands::new(&rig, faults);
+        let setup = Setup { weather: hands.weather(), front: hands.front.clone(), ..Setup::plain(&rig, "a") };
+        let _replica = Replica::start(&rig, setup);
         let opened = tokio::spawn(opening(rig.clone()));
-        let told = (story.tell)(&rig).await;
+        let told = tokio::select! {
+            biased;
+            gone = hands.deletion() => gone,
+            told = (story.tell)(&rig) => told,
+        };
         rest(SETTLES).await;
         let settled = rig.server.read(Store::revision);
         rest(QUIET).await;
         let log = rig.server.read(|store| store.log().to_vec());
-        let mut broken =
-            judge(&Case { log: &log, given: &rig.prometheus.given(), losses: &[], has_jumped: false });
+        told_in_full(&log);
+        let mut broken = judge(&Case { log: &log, given: &rig.prometheus.given(), ..Case::default() });
+        let left = rig.server.read(left_behind);
+        broken.extend(left.into_iter().map(|what| seen_at_the_end("P25", &log, what)));
         let lost = opened.await.map_or(0, |crowd| crowd.visits().lost);
         if lost > 0 {
             broken.push(seen_at_the_end("P2", &log, format!("{lost} requests of visitors were lost")));
@@ -78,9 +86,10 @@ pub fn perform(story: Story, seed: u64, faults: &Faults) -> Performance {
         if ours.len() > WRITES_MAX {
             broken.push(seen_at_the_end("P23", &log, format!("{} writes", ours.len())));
         }
-        let counted = counted.lock().expect("nobody panics with it").clone();
+        let counted = hands.seen();
         Performance {
             broken,
+            wrong: rig.server.read(all_wrong),
             end: rig.server.read(end_of),
             writes: ours.iter().map(|it| line(it)).collect(),
             counted,
@@ -100,19 +109,6 @@ pub async fn opening(rig: Rig) -> Crowd {
     drop(rig.until("the workloads serve", Duration::from_secs(3_600), serves).await);
     rest(2).await;
     Crowd::come(&rig, SHOP)
-}
-
-fn weather(faults: &Faults, counted: &Arc<Mutex<Seen>>) -> Box<dyn FnMut(u32) -> Option<Weather> + Send> {
-    let (faults, counted) = (faults.clone(), counted.clone());
-    Box::new(move |process| {
-        let (mut faults, counted) = (faults.clone(), counted.clone());
-        Some(Box::new(move |sighted: &Sighted| {
-            let mut seen = counted.lock().expect("nobody panics with it");
-            let fate = faults.fate(process, sighted, &mut seen);
-            counters::network(&fate);
-            fate
-        }))
-    })
 }
 
 /// A write of the controllers that is not about who leads or what is told.
@@ -146,6 +142,21 @@ pub fn digest(log: &[Revision]) -> String {
         let _ = write!(text, "{byte:02x}");
         text
     })
+}
+
+/// Every revision but those of Leases, for whoever looks for the cause of a failure: `TELL=1`.
+pub fn told_in_full(log: &[Revision]) {
+    if std::env::var_os("TELL").is_none() {
+        return;
+    }
+    for change in log.iter().filter(|it| it.key.kind != Kind::Lease) {
+        let after = if matches!(change.key.kind, Kind::Pod | Kind::Event) {
+            String::new()
+        } else {
+            change.after.to_string()
+        };
+        println!("{} {} {} {} {after}", change.at, change.number, change.pod, line(change));
+    }
 }
 
 /// What there is, without times, versions and uids.
@@ -186,6 +197,7 @@ fn masked(kind: Kind, object: &Value) -> Value {
             spec = Value::Null;
             json!([status["outcome"]])
         }
+        Kind::ConfigMap => object["data"].clone(),
         Kind::Rollout => {
             spec = Value::Null;
             json!([status["state"], status["run"]["outcome"], status["run"]["number"]])

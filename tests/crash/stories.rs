@@ -1,13 +1,32 @@
 //! The stories: what people want of a cluster. Each is told by what happens on the API server, however long that takes in the
 //! weather of the day.
 
+mod backward;
+mod configured;
+mod forms;
+mod hooked;
+mod releases;
+mod switched;
+
 use std::pin::Pin;
 use std::time::Duration;
 
-use palier::apiserver::{Key, Kind, Store};
+use palier::apiserver::{Kind, Store};
 use palier::rig::{Late, Rig};
 
 use palier::rig::given::{SHOP, image};
+use serde_json::Value;
+
+use backward::{partial_in_chain, stepped_back, stepped_back_and_out};
+pub use configured::SECRET;
+use configured::{config_bad, config_good};
+use forms::{by_pods_bad, by_pods_good, paused_at_rest_bad, paused_at_rest_good};
+use hooked::{backup_and_restore, backup_fails, restore_fails_at_first};
+use releases::{
+    aborted, back_in_git, bad, bad_at_half, chain_bad, chain_good, deleted, former_again, good, paused,
+    scaled, superseded,
+};
+use switched::{degraded_and_recovered, degraded_for_good};
 
 /// A story on its way.
 pub type Telling<'r> = Pin<Box<dyn Future<Output = Result<(), Late>> + 'r>>;
@@ -35,6 +54,20 @@ macro_rules! with_stories {
             former_again,
             chain_good,
             chain_bad,
+            partial_in_chain,
+            stepped_back,
+            stepped_back_and_out,
+            backup_and_restore,
+            backup_fails,
+            restore_fails_at_first,
+            degraded_and_recovered,
+            degraded_for_good,
+            config_good,
+            config_bad,
+            by_pods_good,
+            by_pods_bad,
+            paused_at_rest_good,
+            paused_at_rest_bad,
         ];
     };
 }
@@ -49,6 +82,9 @@ macro_rules! list {
 
 with_stories!(list);
 
+/// Three components, each of which needs the one before.
+const CHAIN: [&str; 3] = ["api", "web<api", "worker<web"];
+
 /// Long enough for anything but being stuck.
 const PATIENCE: Duration = Duration::from_secs(1_800);
 
@@ -57,13 +93,13 @@ pub async fn rest(seconds: u64) {
     tokio::time::sleep(Duration::from_secs(seconds)).await;
 }
 
-fn field<'s>(store: &'s Store, pointer: &str) -> Option<&'s serde_json::Value> {
+fn field<'s>(store: &'s Store, pointer: &str) -> Option<&'s Value> {
     store.get(Kind::Rollout, SHOP, "shop")?.pointer(pointer)
 }
 
 /// The run of this number has ended.
 fn has_ended(store: &Store, run: i64) -> bool {
-    let number = field(store, "/status/run/number").and_then(serde_json::Value::as_i64);
+    let number = field(store, "/status/run/number").and_then(Value::as_i64);
     number > Some(run)
         || (number == Some(run) && field(store, "/status/run/endedAt").is_some_and(|it| it.is_string()))
 }
@@ -78,6 +114,17 @@ fn weight(store: &Store, workload: &str) -> i64 {
 
 fn furnish(rig: &Rig, parts: &[&str]) {
     rig.furnish(parts).expect("the cluster takes it");
+}
+
+/// The same with other objects before the Rollout, and a change of its spec.
+fn furnish_as(rig: &Rig, parts: &[&str], others: &[Value], change: impl FnOnce(&mut Value)) {
+    let made = rig.furnish_as(parts, |objects| {
+        let mut rollout = objects.pop().expect("the Rollout is the last");
+        change(&mut rollout["spec"]);
+        objects.extend(others.iter().cloned());
+        objects.push(rollout);
+    });
+    made.expect("the cluster takes it");
 }
 
 pub async fn at_rest(rig: &Rig, workloads: &[&str]) -> Result<(), Late> {
@@ -105,9 +152,7 @@ async fn ended(rig: &Rig, run: i64) -> Result<(), Late> {
 }
 
 async fn begun(rig: &Rig, run: i64) -> Result<(), Late> {
-    let number = move |store: &Store| {
-        field(store, "/status/run/number").and_then(serde_json::Value::as_i64) >= Some(run)
-    };
+    let number = move |store: &Store| field(store, "/status/run/number").and_then(Value::as_i64) >= Some(run);
     rig.until(&format!("run {run} has begun"), PATIENCE, number).await
 }
 
@@ -120,8 +165,8 @@ fn push(rig: &Rig, workload: &str, tag: &str) {
     rig.push(SHOP, workload, &image(workload, tag)).expect("a Deployment takes another image");
 }
 
-/// The version of this tag is bad from now on, wherever it runs.
-async fn is_bad(rig: &Rig, workload: &str, tag: &str) -> Result<(), Late> {
+/// The ReplicaSet of the version of this tag, once there is one.
+async fn set_of(rig: &Rig, workload: &str, tag: &str) -> Result<String, Late> {
     let (workload, wanted) = (workload.to_owned(), image(workload, tag));
     let set = move |store: &Store| {
         let found = store
@@ -130,119 +175,17 @@ async fn is_bad(rig: &Rig, workload: &str, tag: &str) -> Result<(), Late> {
         found.map(|(key, _)| key.name.clone())
     };
     rig.until(&format!("{workload} has a canary"), PATIENCE, |store| set(store).is_some()).await?;
-    if let Some(name) = rig.server.read(&set) {
-        rig.prometheus.set_bad(&name, 0.3);
-    }
+    Ok(rig.server.read(&set).unwrap_or_default())
+}
+
+/// The version of this tag is bad from now on, wherever it runs.
+async fn is_bad(rig: &Rig, workload: &str, tag: &str) -> Result<(), Late> {
+    rig.prometheus.set_bad(&set_of(rig, workload, tag).await?, 0.3);
     Ok(())
 }
 
-async fn good(rig: &Rig) -> Result<(), Late> {
-    furnish(rig, &["api"]);
-    at_rest(rig, &["api"]).await?;
-    push(rig, "api", "v2");
-    ended(rig, 1).await
-}
-
-async fn bad(rig: &Rig) -> Result<(), Late> {
-    furnish(rig, &["api"]);
-    at_rest(rig, &["api"]).await?;
-    push(rig, "api", "v2");
-    is_bad(rig, "api", "v2").await?;
-    ended(rig, 1).await
-}
-
-async fn bad_at_half(rig: &Rig) -> Result<(), Late> {
-    furnish(rig, &["api"]);
-    at_rest(rig, &["api"]).await?;
-    push(rig, "api", "v2");
-    reaches(rig, "api", 50).await?;
-    is_bad(rig, "api", "v2").await?;
-    ended(rig, 1).await
-}
-
-async fn aborted(rig: &Rig) -> Result<(), Late> {
-    furnish(rig, &["api"]);
-    at_rest(rig, &["api"]).await?;
-    push(rig, "api", "v2");
-    reaches(rig, "api", 50).await?;
-    rig.act(SHOP, "shop", "Abort").expect("an action is taken");
-    ended(rig, 1).await
-}
-
-async fn superseded(rig: &Rig) -> Result<(), Late> {
-    furnish(rig, &["api"]);
-    at_rest(rig, &["api"]).await?;
-    push(rig, "api", "v2");
-    reaches(rig, "api", 50).await?;
-    push(rig, "api", "v3");
-    begun(rig, 2).await?;
-    ended(rig, 2).await
-}
-
-async fn back_in_git(rig: &Rig) -> Result<(), Late> {
-    furnish(rig, &["api"]);
-    at_rest(rig, &["api"]).await?;
-    push(rig, "api", "v2");
-    reaches(rig, "api", 50).await?;
-    push(rig, "api", "v1");
-    ended(rig, 1).await
-}
-
-async fn scaled(rig: &Rig) -> Result<(), Late> {
-    furnish(rig, &["api"]);
-    at_rest(rig, &["api"]).await?;
-    push(rig, "api", "v2");
-    reaches(rig, "api", 10).await?;
-    rig.scale(SHOP, "api", 9).expect("a Deployment takes another size");
-    reaches(rig, "api", 50).await?;
-    rig.scale(SHOP, "api", 3).expect("a Deployment takes another size");
-    ended(rig, 1).await
-}
-
-async fn deleted(rig: &Rig) -> Result<(), Late> {
-    furnish(rig, &["api"]);
-    at_rest(rig, &["api"]).await?;
-    push(rig, "api", "v2");
-    reaches(rig, "api", 50).await?;
-    rig.delete("operator", &Key::new(Kind::Rollout, SHOP, "shop")).expect("a Rollout can be deleted");
-    rig.until("the Rollout is gone", PATIENCE, |store| store.get(Kind::Rollout, SHOP, "shop").is_none()).await
-}
-
-async fn paused(rig: &Rig) -> Result<(), Late> {
-    furnish(rig, &["api"]);
-    at_rest(rig, &["api"]).await?;
-    push(rig, "api", "v2");
-    reaches(rig, "api", 10).await?;
-    rig.act(SHOP, "shop", "Pause").expect("an action is taken");
-    rest(300).await;
-    rig.act(SHOP, "shop", "Resume").expect("an action is taken");
-    ended(rig, 1).await
-}
-
-/// The version before the last one again: an empty ReplicaSet of its template is still there.
-async fn former_again(rig: &Rig) -> Result<(), Late> {
-    good(rig).await?;
-    push(rig, "api", "v1");
-    ended(rig, 2).await
-}
-
-const CHAIN: [&str; 3] = ["api", "web<api", "worker<web"];
-
-async fn chain_good(rig: &Rig) -> Result<(), Late> {
-    furnish(rig, &CHAIN);
-    at_rest(rig, &["api", "web", "worker"]).await?;
-    for workload in ["api", "web", "worker"] {
-        push(rig, workload, "v2");
-    }
-    ended(rig, 1).await
-}
-
-async fn chain_bad(rig: &Rig) -> Result<(), Late> {
-    furnish(rig, &CHAIN);
-    at_rest(rig, &["api", "web", "worker"]).await?;
-    for workload in ["api", "web", "worker"] {
-        push(rig, workload, "v2");
-    }
-    is_bad(rig, "worker", "v2").await?;
-    ended(rig, 1).await
+/// It is good again.
+async fn is_good(rig: &Rig, workload: &str, tag: &str) -> Result<(), Late> {
+    rig.prometheus.set_bad(&set_of(rig, workload, tag).await?, 0.0);
+    Ok(())
 }

@@ -111,13 +111,21 @@ async fn the_watched_state_of_a_replica_set_comes_before_the_listed_one() {
             .unwrap()
             .view
             .unwrap();
-    {
+    let deployment = api(&stage).deployment.found().cloned().unwrap();
+    let keep = |deployment: &crate::engine::world::DeploymentSeen| {
         let desk = stage.context.desks.of(&key());
         let mut desk = lock(&desk);
         desk.uid = "rollout-uid".to_owned();
         let looks = desk.looks.entry("api".to_owned()).or_default();
-        looks.replica_sets.set("shop-api", Look::Found(vec![listed.seen]));
-    }
+        looks.replica_sets.set_list(deployment, vec![listed.seen.clone()]);
+    };
+    // A list from before the last change of the Deployment is none.
+    keep(&crate::engine::world::DeploymentSeen {
+        generation: deployment.generation - 1,
+        ..deployment.clone()
+    });
+    assert!(!api(&stage).replica_sets_complete);
+    keep(&deployment);
     let mut watched = recorded("replicaset");
     watched["metadata"]["labels"]["palier.dev/rollout"] = "shop".into();
     watched["metadata"]["labels"]["palier.dev/component"] = "api".into();

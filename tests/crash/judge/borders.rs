@@ -45,7 +45,10 @@ impl Monitor for Borders {
             (Kind::HttpRoute | Kind::GrpcRoute, Verb::Update) => changed(before, &change.after, strip_route),
             (Kind::HttpRoute | Kind::GrpcRoute, _) => Some("created or deleted a route".to_owned()),
             (Kind::ReplicaSet, Verb::Delete | Verb::Update)
-                if !was_ours(before) && !is_twin(look, before) =>
+                if !was_ours(before)
+                    && !is_twin(look, before)
+                    && !is_former(before)
+                    && !is_retired(before, &change.after) =>
             {
                 Some("wrote a ReplicaSet that is neither a Rollout's nor a twin of one".to_owned())
             }
@@ -53,13 +56,41 @@ impl Monitor for Borders {
                 Some("deleted a Service that no Rollout owns".to_owned())
             }
             (Kind::Service, Verb::Update) => changed(before, &change.after, strip_service),
-            (Kind::Pod | Kind::EndpointSlice | Kind::MetricSource | Kind::RolloutAction, _) => {
-                Some("wrote what it only reads".to_owned())
+            (
+                Kind::Pod | Kind::EndpointSlice | Kind::MetricSource | Kind::RolloutAction | Kind::CronJob,
+                _,
+            ) => Some("wrote what it only reads".to_owned()),
+            (Kind::ConfigMap | Kind::Secret | Kind::Job, Verb::Delete) if !was_ours(before) => {
+                Some("deleted what no Rollout owns".to_owned())
             }
+            (Kind::ConfigMap, Verb::Update) if !was_ours(before) => {
+                let switches = switches_of(look);
+                let mut after = Value::clone(&change.after);
+                // What switches may set is judged by how it ends.
+                for key in &switches {
+                    after["data"][key.as_str()] = before["data"][key.as_str()].clone();
+                }
+                let strip: fn(&mut Value) = |object| {
+                    if let Some(data) = object["data"].as_object_mut() {
+                        data.retain(|_, value| !value.is_null());
+                    }
+                };
+                changed(before, &after, strip)
+            }
+            (Kind::Secret, Verb::Update) if !was_ours(before) => Some("wrote somebody's Secret".to_owned()),
             _ => None,
         };
         broken.extend(wrong.map(|what| broke(look, "P19/P20", format!("{}: {what}", change.key))));
     }
+}
+
+/// The keys that switches of degraded modes set in the ConfigMap that changed.
+fn switches_of(look: &Look<'_>) -> Vec<String> {
+    let rollouts = look.scene.list(Kind::Rollout, &look.change.key.namespace);
+    let modes = rollouts.flat_map(|it| it["spec"]["degradedModes"].as_array().into_iter().flatten());
+    let switches = modes.flat_map(|mode| mode["switches"].as_array().into_iter().flatten());
+    let here = switches.filter(|it| it["configMap"] == *look.change.key.name);
+    here.filter_map(|it| it["key"].as_str().map(str::to_owned)).collect()
 }
 
 fn changed(before: &Value, after: &Value, strip: fn(&mut Value)) -> Option<String> {
@@ -109,6 +140,22 @@ fn is_twin(look: &Look<'_>, set: &Value) -> bool {
     };
     let mut sets = look.scene.list(Kind::ReplicaSet, &look.change.key.namespace);
     set["spec"]["replicas"] == 0 && sets.any(|other| is_owned_by_rollout(other) && bare(other) == bare(set))
+}
+
+/// An empty ReplicaSet of a former configuration.
+fn is_former(set: &Value) -> bool {
+    set["spec"]["replicas"] == 0
+        && set["spec"]["template"]["metadata"]["annotations"]["palier.dev/retired"].is_string()
+}
+
+/// Whether nothing but our mark came on the pod template of a former configuration: only one ReplicaSet of a template is the
+/// Deployment's.
+fn is_retired(before: &Value, after: &Value) -> bool {
+    let strip: fn(&mut Value) = |object| {
+        remove(object, "/spec/template/metadata/annotations", "palier.dev/retired");
+        remove(object, "/metadata/labels", "palier.dev/rollout");
+    };
+    before["kind"] == after["kind"] && changed(before, after, strip).is_none()
 }
 
 fn was_ours(set: &Value) -> bool {

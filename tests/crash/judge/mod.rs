@@ -5,9 +5,16 @@ mod back;
 mod borders;
 mod capacity;
 mod fence;
+mod floor;
+mod hooks;
 mod once;
+mod partial;
+mod pause;
 mod raise;
 pub mod scene;
+mod secrets;
+mod shares;
+mod truth;
 
 use jiff::Timestamp;
 use palier::apiserver::Revision;
@@ -49,6 +56,7 @@ pub trait Monitor {
 }
 
 /// What the judge has to know besides the log.
+#[derive(Default)]
 pub struct Case<'c> {
     /// Every revision, oldest first.
     pub log: &'c [Revision],
@@ -69,7 +77,14 @@ pub fn judge(case: &Case<'_>) -> Vec<Broken> {
         Box::new(borders::Sums),
         Box::new(capacity::Callers::new(case.losses)),
         Box::new(fence::Fence::default()),
+        Box::new(floor::Floor::new(case.losses)),
+        Box::new(hooks::Order),
         Box::new(once::Once::new(case.given)),
+        Box::new(partial::Reach::new(case)),
+        Box::new(pause::Pause::default()),
+        Box::new(secrets::Secrets),
+        Box::new(shares::Shares::new(case.given)),
+        Box::new(truth::Truth::default()),
     ];
     let (mut scene, mut broken) = (Scene::default(), Vec::new());
     for change in case.log {

@@ -107,6 +107,12 @@ impl Scene {
         })
     }
 
+    /// The number of the last run of a Rollout, as its record says.
+    pub fn run_of(&self, namespace: &str, rollout: &str) -> i64 {
+        let runs = self.list(Kind::RolloutRun, namespace).filter(|run| run["spec"]["rollout"] == *rollout);
+        runs.filter_map(|run| run["spec"]["number"].as_i64()).max().unwrap_or(0)
+    }
+
     /// Ready endpoints behind a Service.
     pub fn ready(&self, namespace: &str, service: &str) -> usize {
         let slices = self
