@@ -14,7 +14,6 @@ use palier::rig::{CONTROLLER, Replica, Rig, Setup, play};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
-use crate::counters;
 use crate::faults::{Faults, Seen};
 use crate::hands::Hands;
 use crate::judge::{Broken, Case, judge};

@@ -3,9 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::StreamExt;
+use futures::{Stream, StreamExt};
 use kube::api::Api;
 use kube::runtime::watcher::{Config, Error, Event, watcher};
+use tokio::time::error::Elapsed;
 use tokio::time::timeout;
 
 use super::call::{CallError, Cluster, Path};
@@ -52,15 +53,7 @@ pub async fn keep<V: View>(
         let mut events = std::pin::pin!(watcher(api.clone(), config.clone()));
         let mut is_listing = true;
         loop {
-            let next = async {
-                let has_deadline = is_listing && !flaw::is(Flaw::ListWithoutDeadline);
-                if has_deadline {
-                    timeout(LONGEST_PAGE, events.next()).await
-                } else {
-                    Ok(events.next().await)
-                }
-            };
-            let Ok(event) = next.await else {
+            let Ok(event) = next(&mut events, is_listing).await else {
                 on_error(format!("the list of {} did not come: listing again", V::PLURAL));
                 break;
             };
@@ -115,6 +108,15 @@ pub async fn keep<V: View>(
         failures = failures.saturating_add(1);
         tokio::time::sleep(super::backoff::pause(failures, LONGEST_PAUSE)).await;
     }
+}
+
+/// The next event; while a list is under way it must come in time.
+async fn next<T>(
+    events: &mut (impl Stream<Item = T> + Unpin),
+    is_listing: bool,
+) -> Result<Option<T>, Elapsed> {
+    let has_deadline = is_listing && !flaw::is(Flaw::ListWithoutDeadline);
+    if has_deadline { timeout(LONGEST_PAGE, events.next()).await } else { Ok(events.next().await) }
 }
 
 async fn look_again<V: View>(

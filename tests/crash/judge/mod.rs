@@ -79,12 +79,12 @@ pub fn judge(case: &Case<'_>) -> Vec<Broken> {
         Box::new(fence::Fence::default()),
         Box::new(floor::Floor::new(case.losses)),
         Box::new(hooks::Order),
+        Box::new(once::Once::new(case.given)),
         Box::new(partial::Reach::new(case)),
         Box::new(pause::Pause::default()),
         Box::new(secrets::Secrets),
         Box::new(shares::Shares::new(case.given)),
         Box::new(truth::Truth::default()),
-        Box::new(once::Once::new(case.given)),
     ];
     let (mut scene, mut broken) = (Scene::default(), Vec::new());
     for change in case.log {
