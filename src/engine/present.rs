@@ -136,7 +136,10 @@ fn words_of(turn: &Turn<'_>, state: RolloutState) -> String {
     let run = turn.run();
     let reason = run.map(|run| run.reason.clone()).unwrap_or_default();
     match state {
-        RolloutState::Stalled => turn.problem.clone().unwrap_or_default(),
+        // While it is looked at again, what was said last still stands.
+        RolloutState::Stalled => {
+            turn.problem.clone().unwrap_or_else(|| turn.world.rollout.status.message.clone())
+        }
         RolloutState::RollingBack if turn.intent() == Some(RunIntent::Release) => {
             partial::in_words(&turn.status.components).unwrap_or_default()
         }

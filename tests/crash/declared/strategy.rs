@@ -25,8 +25,8 @@ const NAMES: [&str; 12] = [
     "backup",
     "no-search",
 ];
-/// Durations: none, some of the order of the others, some that are never over in a story.
-const SPANS: [&str; 6] = ["0s", "1s", "7s", "20s", "45s", "2h"];
+/// Durations: none, some of the order of the others, one that is longer.
+const SPANS: [&str; 6] = ["0s", "1s", "7s", "20s", "45s", "3m"];
 /// Entries that are made up for a list.
 const ITEMS_MAX: usize = 4;
 /// Tries to find an edit that the API server takes.
