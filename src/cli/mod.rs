@@ -157,10 +157,6 @@ fn called_as(program: impl AsRef<Path>) -> &'static str {
     }
 }
 
-/// Threads of the controller, beside the one that leads it. It waits for the API server most of the time: more of them cost a
-/// megabyte each, and time to wake each other.
-const CONTROLLER_THREADS: usize = 1;
-
 /// Says what went wrong and what helps.
 pub fn report(printer: &Printer, error: &CliError) {
     let style = printer.error_style();
@@ -178,13 +174,8 @@ fn start(cli: Cli, printer: &Printer) -> Result<ExitStatus, CliError> {
         // It has a runtime of its own, with a time of its own.
         return demo::demo(args, printer);
     }
-    let runtime = match &cli.command {
-        Command::Run(_) => {
-            let mut builder = tokio::runtime::Builder::new_multi_thread();
-            builder.worker_threads(CONTROLLER_THREADS).enable_all().build()?
-        }
-        _ => tokio::runtime::Builder::new_current_thread().enable_all().build()?,
-    };
+    // The controller too: it waits for the API server most of the time, and threads cost memory and time to wake each other.
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(dispatch(cli, printer))
 }
 

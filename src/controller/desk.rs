@@ -68,8 +68,8 @@ pub struct Desk {
     pub asking: BTreeSet<(String, String)>,
     /// What the components name, as last observed.
     pub names: BTreeMap<String, References>,
-    /// Live reads by component.
-    pub looks: BTreeMap<String, Looks>,
+    /// Live reads by component. Boxed: a map sets room for eleven aside, and there is seldom more than one.
+    pub looks: BTreeMap<String, Box<Looks>>,
     /// Live reads of CronJobs, by name.
     pub cron_jobs: BTreeMap<String, Kept<CronJobSeen>>,
     /// Jobs that the API server refused to create, with its words.
@@ -345,6 +345,10 @@ impl Desk {
     pub fn tidy(&mut self) {
         self.names = BTreeMap::new();
         self.looks.retain(|_, looks| !looks.is_stale());
+        if self.looks.is_empty() {
+            // What a map has set aside stays with it.
+            self.looks = BTreeMap::new();
+        }
         self.cron_jobs.retain(|name, kept| kept.get(name) != Look::Unknown);
         self.config_maps.retain(|name, kept| kept.get(name) != Look::Unknown);
         self.refused_config_maps.retain(|_, (at, _)| at.elapsed() < GOOD_FOR);

@@ -45,7 +45,7 @@ pub fn observe(context: &Context, key: &Key, epoch: i64) -> Option<Observed> {
     let components = names
         .iter()
         .map(|(component, names)| {
-            let looks = desk.looks.get(component);
+            let looks = desk.looks.get(component).map(AsRef::as_ref);
             (component.clone(), component_seen(context, &stored, component, names, looks))
         })
         .collect();

@@ -15,6 +15,16 @@ const ALPHABET: &[u8; 27] = b"bcdfghjklmnpqrstvwxz2456789";
 /// Length of a hash: 27^10 is about 2^47 values.
 const LENGTH: usize = 10;
 
+/// Revision and template hash of a pod template. They are equal unless somebody asked for a restart.
+#[must_use]
+pub fn identity_of(template: &Value) -> (String, String) {
+    let template_hash = template_hash_of(template);
+    let annotations = template.pointer("/metadata/annotations");
+    let was_restarted = annotations.is_some_and(|it| it.get(RESTARTED_AT).is_some());
+    let revision = if was_restarted { revision_of(template) } else { template_hash.clone() };
+    (revision, template_hash)
+}
+
 /// The revision of a pod template: without the `pod-template-hash` label, which the Deployment controller adds, and
 /// without the restart annotation, which asks for new pods and not for a new version.
 #[must_use]
@@ -99,6 +109,25 @@ mod tests {
         let after = json!({"metadata": {"labels": {"app": "shop"}, "annotations": {RESTARTED_AT: "now"}}, "spec": {"containers": [{"image": "app:v1"}]}});
         assert_eq!(revision_of(&before), revision_of(&after));
         assert_ne!(template_hash_of(&before), template_hash_of(&after));
+    }
+
+    #[test]
+    fn the_identity_is_both_hashes() {
+        let metadata = [
+            json!({}),
+            json!({"labels": {"app": "shop"}}),
+            json!({"labels": {POD_TEMPLATE_HASH: "1"}, "annotations": {}, "creationTimestamp": null}),
+            json!({"annotations": {"team": "a"}}),
+            json!({"annotations": {RESTARTED_AT: "now"}}),
+            json!({"annotations": {RESTARTED_AT: "now", "team": "a"}}),
+            json!({"annotations": null}),
+            Value::Null,
+        ];
+        for metadata in metadata {
+            let template = json!({"metadata": metadata, "spec": {"containers": [{"image": "app:v1"}]}});
+            let both = (revision_of(&template), template_hash_of(&template));
+            assert_eq!(identity_of(&template), both, "{template}");
+        }
     }
 
     #[test]

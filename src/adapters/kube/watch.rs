@@ -14,8 +14,8 @@ use super::row::{Arrival, Row, View};
 use super::store::{Change, Fed, Store};
 use crate::engine::flaw::{self, Flaw};
 
-/// Objects per page of a list.
-const PAGE: u32 = 200;
+/// Objects per page of a list. An answer is in memory as a whole, and what it has taken is not all given back.
+const PAGE: u32 = 50;
 /// The longest pause after an error.
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 /// The pause after which a kind that is not served is asked for again.

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 
 use crate::adapters::kube::row::{View, Whole};
 use crate::api::names::{FINALIZER, GROUP, VERSION};
-use crate::api::{MetricSourceSpec, RolloutStatus};
+use crate::api::{MetricSourceSpec, RolloutSpec, RolloutStatus};
 use crate::engine::world::{ActionSeen, RolloutSeen, Seen};
 
 /// What is kept of a Rollout.
@@ -26,6 +26,9 @@ impl View for RolloutView {
 
     fn of(whole: Whole) -> Result<Self, String> {
         let Whole { metadata, spec, status, .. } = whole;
+        let spec: RolloutSpec = spec.read("spec")?;
+        let status: RolloutStatus =
+            if status.is_absent() { RolloutStatus::default() } else { status.read("status")? };
         Ok(Self {
             created_at: metadata.creation_timestamp.unwrap_or(Timestamp::UNIX_EPOCH),
             seen: RolloutSeen {
@@ -33,8 +36,9 @@ impl View for RolloutView {
                 generation: metadata.generation,
                 deleting: metadata.is_deleting(),
                 has_finalizer: metadata.finalizers.iter().any(|it| it == FINALIZER),
-                spec: spec.read("spec")?,
-                status: if status.is_absent() { RolloutStatus::default() } else { status.read("status")? },
+                // Kept for as long as the Rollout rests. A list that was read has room for more; its copy has not.
+                spec: spec.clone(),
+                status: status.clone(),
                 namespace: metadata.namespace,
             },
             finalizers: metadata.finalizers,

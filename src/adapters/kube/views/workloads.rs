@@ -8,7 +8,7 @@ use crate::adapters::kube::row::{View, Whole};
 use crate::api::names::{
     COMPONENT_LABEL, DESIRED_REPLICAS, INTERCEPTED, POD_TEMPLATE_HASH, RETIRED, ROLLOUT_LABEL,
 };
-use crate::engine::revision::{revision_of, template_hash_of};
+use crate::engine::revision::identity_of;
 use crate::engine::world::{DeploymentSeen, ReplicaSetSeen, Seen};
 
 use super::refs::config_refs;
@@ -36,6 +36,7 @@ impl View for DeploymentView {
         let Whole { metadata, spec, status, .. } = whole;
         let (spec, status) = (spec.json("spec")?, status.json("status")?);
         let template = spec.get("template").ok_or("spec.template is missing")?;
+        let (revision, template_hash) = identity_of(template);
         let seen = DeploymentSeen {
             at: metadata.seen(),
             deleting: metadata.is_deleting(),
@@ -46,8 +47,8 @@ impl View for DeploymentView {
             recreates: text(&spec, "/strategy/type") == Some("Recreate"),
             selector: texts(&spec, "/selector/matchLabels"),
             template_labels: texts(template, "/metadata/labels"),
-            revision: revision_of(template),
-            template_hash: template_hash_of(template),
+            revision,
+            template_hash,
             config_refs: config_refs(template),
             generation: metadata.generation,
             observed_generation: number(&status, "/observedGeneration", 0),
@@ -89,6 +90,7 @@ impl View for ReplicaSetView {
         let Whole { metadata, spec, status, .. } = whole;
         let (spec, status) = (spec.json("spec")?, status.json("status")?);
         let template = spec.get("template").ok_or("spec.template is missing")?;
+        let (revision, template_hash) = identity_of(template);
         let annotation = |name: &str| metadata.annotations.get(name);
         Ok(Self {
             rollout: metadata.labels.get(ROLLOUT_LABEL).cloned(),
@@ -100,8 +102,8 @@ impl View for ReplicaSetView {
                 owner_uid: metadata.controller_uid(),
                 is_retired: texts(template, "/metadata/annotations").contains_key(RETIRED),
                 pod_hash: metadata.labels.get(POD_TEMPLATE_HASH).cloned().unwrap_or_default(),
-                revision: revision_of(template),
-                template_hash: template_hash_of(template),
+                revision,
+                template_hash,
                 replicas: count(&spec, "/replicas", 1),
                 desired_annotation: annotation(DESIRED_REPLICAS).and_then(|it| it.parse().ok()),
                 history_revision: annotation(HISTORY_REVISION).and_then(|it| it.parse().ok()).unwrap_or(0),
