@@ -12,13 +12,14 @@ pub mod catalog;
 mod counters;
 mod limits;
 mod objects;
-mod promises;
+pub(crate) mod promises;
 mod promql;
 mod queries;
 mod release;
 mod routes;
 mod scene;
-mod schema;
+pub(crate) mod schema;
+mod templates;
 mod times;
 mod traffic;
 mod wanted;
@@ -94,7 +95,9 @@ pub fn lint(objects: &[Value], given: &Given) -> Vec<Finding> {
     }
     let scene = scene::Scene::new(objects, given);
     scene::check_twice(&scene, &mut found);
+    templates::check(&scene, &mut found);
     for subject in &scene.rollouts {
+        let first = found.len();
         let desk = &mut Desk { object: subject.object, found: &mut found };
         queries::check(&scene, subject, desk);
         counters::check(&scene, subject, desk);
@@ -104,6 +107,7 @@ pub fn lint(objects: &[Value], given: &Given) -> Vec<Finding> {
         objects::check(&scene, subject, desk);
         routes::check(&scene, subject, desk);
         release::check(&scene, subject, desk);
+        templates::send_home(subject, &mut found[first..]);
     }
     drop_consequences(&mut found);
     found.sort_by(|a, b| (a.object, a.check.code).cmp(&(b.object, b.check.code)));

@@ -60,6 +60,15 @@ pub fn check(object: &Value, desk: &mut Desk<'_>) {
     node(object, schema, "", desk);
 }
 
+/// The first thing that is wrong with a gate, as the API server would find it in a Rollout: its field, and what is wrong with it.
+pub(crate) fn flaw_of_gate(gate: &Value) -> Option<(String, String)> {
+    let schema = schemas().get("Rollout")?.pointer("/properties/spec/properties/gates/items")?;
+    let mut found = Vec::new();
+    node(gate, schema, "", &mut Desk { object: 0, found: &mut found });
+    let first = found.into_iter().next()?;
+    Some((first.field, format!("{}: {}", first.message, first.fix.trim_end_matches('.'))))
+}
+
 fn below(field: &str, key: &str) -> String {
     if field.is_empty() { key.to_owned() } else { format!("{field}.{key}") }
 }
@@ -107,6 +116,7 @@ fn object(fields: &Map<String, Value>, schema: &Value, field: &str, desk: &mut D
         }
         match properties.get(name) {
             Some(schema) => node(value, schema, &path, desk),
+            None if schema["x-kubernetes-preserve-unknown-fields"] == Value::Bool(true) => {}
             None => {
                 let fix = match meant(name, properties.keys().map(String::as_str)) {
                     Some(near) => format!("Write {near}."),

@@ -2,8 +2,11 @@
 
 use serde_json::Value;
 
+use crate::api::TemplateKind;
+
 use super::catalog::NOT_IN_THE_CLUSTER;
 use super::scene::{Scene, Subject, gates};
+use super::templates;
 use super::{Finding, Given};
 
 /// An object that a Rollout names.
@@ -47,13 +50,21 @@ fn of(subject: &Subject) -> Vec<Wanted> {
     const GRPC: ((&str, &str, &str), &str) = (("gateway.networking.k8s.io", "v1", "GRPCRoute"), "grpcroutes");
     const CRON_JOB: ((&str, &str, &str), &str) = (("batch", "v1", "CronJob"), "cronjobs");
     const SOURCE: ((&str, &str, &str), &str) = (("palier.dev", "v1alpha1", "MetricSource"), "metricsources");
+    const TEMPLATE: ((&str, &str, &str), &str) =
+        (("palier.dev", "v1alpha1", "GateTemplate"), "gatetemplates");
+    const CLUSTER_TEMPLATE: ((&str, &str, &str), &str) =
+        (("palier.dev", "v1alpha1", "ClusterGateTemplate"), "clustergatetemplates");
     let spec = &subject.rollout.spec;
     let wanted = |(kind, resource), field: String, name: &str| Wanted {
         object: subject.object,
         field,
         kind,
         resource,
-        namespace: if kind == SOURCE.0 { String::new() } else { subject.namespace_or_default().to_owned() },
+        namespace: if [SOURCE.0, CLUSTER_TEMPLATE.0].contains(&kind) {
+            String::new()
+        } else {
+            subject.namespace_or_default().to_owned()
+        },
         name: name.to_owned(),
     };
     let mut all = Vec::new();
@@ -77,6 +88,13 @@ fn of(subject: &Subject) -> Vec<Wanted> {
     }
     for (index, hook) in spec.hooks.iter().enumerate() {
         all.push(wanted(CRON_JOB, format!("spec.hooks[{index}].cronJobRef.name"), &hook.cron_job_ref.name));
+    }
+    for (kind, field, name) in templates::wanted(subject) {
+        let (kind, resource) = match kind {
+            TemplateKind::GateTemplate => TEMPLATE,
+            TemplateKind::ClusterGateTemplate => CLUSTER_TEMPLATE,
+        };
+        all.push(wanted((kind, resource), field, &name));
     }
     for at in gates(spec) {
         all.push(wanted(SOURCE, format!("{}.prometheus.source", at.field), &at.gate.prometheus.source));
