@@ -45,7 +45,7 @@ pub struct GateTemplateSpec {
 /// A parameter of a template.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
-#[x_kube(validation = ("(has(self.values) ? self.values : has(self.default) ? [self.default] : []).all(v, self.type == 'String' || v.matches(self.type == 'Number' ? '^-?(0|[1-9][0-9]{0,14})([.][0-9]{1,17})?(e-?[0-9]{1,2})?$' : self.type == 'Integer' ? '^-?(0|[1-9][0-9]{0,14})$' : self.type == 'Metric' ? '^[a-zA-Z_:][a-zA-Z0-9_:]*$' : '^(0|([0-9]y)?([0-9]{1,3}w)?([0-9]{1,4}d)?([0-9]{1,5}h)?([0-9]{1,6}m)?([0-9]{1,8}s)?([0-9]{1,9}ms)?)$') && v != '')", "default and values have to be of the type: a Number like 0.01, an Integer like 3, a Duration like 90s, a Metric like http_requests_total"))]
+#[x_kube(validation = ("(has(self.values) ? self.values : has(self.default) ? [self.default] : []).all(v, self.type == 'String' || v.matches(self.type == 'Number' ? '^-?(0|[1-9][0-9]{0,14})([.][0-9]{1,17})?(e-?[0-9]{1,2})?$' : self.type == 'Integer' ? '^-?(0|[1-9][0-9]{0,14})$' : self.type == 'Metric' ? '^[a-zA-Z_:][a-zA-Z0-9_:]*$' : '^(0|([0-9]y)?([0-9]{1,3}w)?([0-9]{1,4}d)?([0-9]{1,5}h)?([0-9]{1,6}m)?([0-9]{1,8}s)?([0-9]{1,9}ms)?)$') && v != '')", "default and values have to be of the type: Number like 0.01, Integer like 3, Duration like 90s, Metric like http_requests_total"))]
 #[x_kube(validation = ("!has(self.default) || !has(self.values) || self.default in self.values", "default is not one of values"))]
 #[x_kube(validation = ("!(has(self.minimum) || has(self.maximum)) || self.type == 'Number' || self.type == 'Integer'", "minimum and maximum are for Number and Integer: give values for the other types"))]
 #[x_kube(validation = ("!has(self.default) || !self.default.matches('^-?[0-9.]+(e-?[0-9]+)?$') || (!has(self.minimum) || double(self.default) >= self.minimum) && (!has(self.maximum) || double(self.default) <= self.maximum)", "default is not within minimum and maximum"))]
@@ -149,7 +149,7 @@ impl JsonSchema for GateBody {
 }
 
 /// Gates of a template, for a Rollout or a component.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct GatesFrom {
     /// `GateTemplate` of the Rollout's namespace, or `ClusterGateTemplate`.
@@ -158,12 +158,11 @@ pub struct GatesFrom {
     /// Name of the template.
     #[schemars(length(min = 1, max = 253))]
     pub name: String,
-    /// Put before the name of each gate, to tell gates of the same name apart; such as `web-`.
+    /// Put before the name of each gate, such as `web-`.
     #[serde(default, skip_serializing_if = "String::is_empty")]
-    #[x_kube(validation = ("self.matches('^[a-z0-9][-a-z0-9]*$')", "not the beginning of a gate name: lower-case letters, digits and '-'"))]
-    #[schemars(length(max = 20))]
+    #[schemars(length(max = 20), regex(pattern = "^([a-z0-9][-a-z0-9]*)?$"))]
     pub prefix: String,
-    /// Values of the template's parameters, as texts: a number too stands between quotes.
+    /// Values of its parameters, as texts: a number too stands between quotes.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(schema_with = "parameters_schema")]
     pub parameters: BTreeMap<String, String>,
@@ -174,6 +173,10 @@ fn parameters_schema(_: &mut SchemaGenerator) -> Schema {
         "type": "object",
         "maxProperties": 16,
         "additionalProperties": {"type": "string", "maxLength": 256},
+        "x-kubernetes-validations": [{
+            "rule": "self.all(name, name.size() <= 40)",
+            "message": "the name of a parameter has 40 characters at most",
+        }],
     })
 }
 
@@ -223,6 +226,10 @@ pub fn cluster_definition() -> CustomResourceDefinition {
     names.singular = Some(kind.as_str().to_lowercase());
     names.short_names = Some(vec!["cgt".to_owned()]);
     definition.spec.scope = "Cluster".to_owned();
+    let schemas = definition.spec.versions.iter_mut().filter_map(|it| it.schema.as_mut());
+    for schema in schemas.filter_map(|it| it.open_api_v3_schema.as_mut()) {
+        schema.title = Some(kind.as_str().to_owned());
+    }
     definition.metadata.name = Some(format!("{}.{}", kind.plural(), definition.spec.group));
     definition
 }

@@ -157,7 +157,7 @@ fn a_body_that_is_no_gate_is_said_with_the_gate_and_its_field() {
         ("/gates/0/interval", json!("$nothing"), "interval: $nothing is neither a parameter"),
         ("/gates/0/name", json!("errors-$times"), "name: a parameter is the whole value or none of it"),
         ("/gates/0/threshold", json!({"maxi": 1}), "threshold.maxi: there is no field maxi here"),
-        ("/gates/0/threshold", json!(null), "threshold: nothing (null)"),
+        ("/gates/0/threshold", json!(null), "threshold: null is nothing (null)"),
         (
             "/gates/0/threshold",
             json!({"max": "$code"}),

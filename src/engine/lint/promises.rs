@@ -114,6 +114,10 @@ const RULES_OF_A_GATE: [&str; 6] =
 #[allow(clippy::too_many_lines, reason = "a table")]
 fn judge_of(rule: &str) -> Option<Judge> {
     Some(match rule {
+        "self.all(name, name.size() <= 40)" => |v| {
+            let mut names = v.as_object()?.keys();
+            names.find(|name| name.chars().count() > 40).cloned()
+        },
         "self.startsWith('/')" => |v| unless(v.as_str().unwrap_or_default().starts_with('/'), ""),
         "self.metadata.name.size() <= 52" => |v| {
             unless(

@@ -66,7 +66,9 @@ pub(crate) fn flaw_of_gate(gate: &Value) -> Option<(String, String)> {
     let mut found = Vec::new();
     node(gate, schema, "", &mut Desk { object: 0, found: &mut found });
     let first = found.into_iter().next()?;
-    Some((first.field, format!("{}: {}", first.message, first.fix.trim_end_matches('.'))))
+    let mut fix = first.fix.trim_end_matches('.').chars();
+    let start = fix.next().map(|it| it.to_lowercase().collect::<String>()).unwrap_or_default();
+    Some((first.field, format!("{}: {start}{}", first.message, fix.as_str())))
 }
 
 fn below(field: &str, key: &str) -> String {
@@ -101,6 +103,9 @@ fn node(value: &Value, schema: &Value, field: &str, desk: &mut Desk<'_>) {
 }
 
 fn object(fields: &Map<String, Value>, schema: &Value, field: &str, desk: &mut Desk<'_>) {
+    if let Some(others) = schema.get("additionalProperties").filter(|it| it.is_object()) {
+        fields.iter().for_each(|(name, value)| node(value, others, &below(field, name), desk));
+    }
     let Some(properties) = schema["properties"].as_object() else { return };
     for name in schema["required"].as_array().into_iter().flatten().filter_map(Value::as_str) {
         if !fields.contains_key(name) {
