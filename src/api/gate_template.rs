@@ -21,7 +21,6 @@ use serde_json::{Map, Value};
     namespaced,
     shortname = "gt",
     category = "palier",
-    printcolumn(json_path = ".spec.gates[*].name", name = "Gates", type_ = "string"),
     printcolumn(json_path = ".spec.description", name = "Description", type_ = "string"),
     printcolumn(json_path = ".metadata.creationTimestamp", name = "Age", type_ = "date")
 )]

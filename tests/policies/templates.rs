@@ -75,7 +75,7 @@ fn checked(place: &Place, kind: &str) -> Result<()> {
     for good in [
         "limit: '0.05'",
         "limit: '1'",
-        "limit: 1e-3, times: '3', every: 1h30m, metric: 'a:b_c', reaction: Notify",
+        "limit: '1e-3', times: '3', every: 1h30m, metric: 'a:b_c', reaction: Notify",
     ] {
         tried(place, &entry(kind, &name, good))?;
     }
@@ -176,7 +176,7 @@ fn stored_unheard(place: &Place, name: &str) -> Result<()> {
 fn columns(place: &Place) -> Result<()> {
     place.apply("admin", &template("GateTemplate", "shown", "1"))?;
     let table = place.kubectl("admin", &["get", "gt", "shown", "-n", "shop"])?;
-    ensure!(table.contains("errors") && table.contains("for a test"), "{table}");
+    ensure!(table.contains("for a test"), "{table}");
     let all = place.kubectl("admin", &["get", "palier", "-n", "shop"])?;
     ensure!(all.contains("gatetemplate.palier.dev/shown"), "{all}");
     Ok(())
