@@ -13,4 +13,5 @@ mod program;
 mod server;
 mod simulate;
 mod story;
+mod templates;
 mod verdicts;
