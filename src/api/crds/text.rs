@@ -119,6 +119,6 @@ mod tests {
             "{text}"
         );
         assert!(text.contains("\nlist:\n - long: \"a sentence"), "{text}");
-        assert!(text.contains("\"\n   n: 1\n - []\n -\n  deep:\n   long: \"a"), "{text}");
+        assert!(text.contains("\"\n   \"n\": 1\n - []\n -\n  deep:\n   long: \"a"), "{text}");
     }
 }

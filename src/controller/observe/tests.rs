@@ -192,7 +192,7 @@ async fn templates_are_seen_by_those_that_name_them_and_wake_them() {
     assert_eq!(stage.context.names.naming_anywhere(&everywhere), BTreeSet::from([key()]));
 
     // In namespaced mode nobody knows what the cluster has.
-    std::sync::Arc::get_mut(&mut stage.context).unwrap().is_namespaced = true;
+    Arc::get_mut(&mut stage.context).unwrap().is_namespaced = true;
     stage.context.stores.cluster_gate_templates.set_absent();
     assert_eq!(look(&stage, TemplateKind::ClusterGateTemplate), Look::Unknown);
 }

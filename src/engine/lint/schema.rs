@@ -66,9 +66,12 @@ pub(crate) fn flaw_of_gate(gate: &Value) -> Option<(String, String)> {
     let mut found = Vec::new();
     node(gate, schema, "", &mut Desk { object: 0, found: &mut found });
     let first = found.into_iter().next()?;
-    let mut fix = first.fix.trim_end_matches('.').chars();
-    let start = fix.next().map(|it| it.to_lowercase().collect::<String>()).unwrap_or_default();
-    Some((first.field, format!("{}: {start}{}", first.message, fix.as_str())))
+    let fix = first.fix.trim_end_matches('.');
+    // In the middle of a sentence, but for words of the definition such as DegradedMode.
+    let word = fix.split(' ').next().unwrap_or_default();
+    let is_ours = word.chars().skip(1).any(char::is_uppercase);
+    let fix = if is_ours { fix.to_owned() } else { word.to_lowercase() + &fix[word.len()..] };
+    Some((first.field, format!("{}: {fix}", first.message)))
 }
 
 fn below(field: &str, key: &str) -> String {
