@@ -15,7 +15,7 @@ fn text(bytes: &[u8]) -> String {
 }
 
 fn example() -> String {
-    path("..", "../../examples/gate-template.yaml").display().to_string()
+    path("..", "../examples/gate-template.yaml").display().to_string()
 }
 
 #[test]
