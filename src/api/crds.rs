@@ -9,14 +9,22 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
 };
 use kube::CustomResourceExt;
 
-use super::{MetricSource, Rollout, RolloutAction, RolloutRun};
+use super::gate_template::cluster_definition;
+use super::{GateTemplate, MetricSource, Rollout, RolloutAction, RolloutRun};
 
 /// All definitions, in the order in which they are printed and stored.
 ///
 /// The API server reads them with every request for one of the kinds: what is said once is not said again.
 #[must_use]
 pub fn all() -> Vec<CustomResourceDefinition> {
-    let mut all = vec![Rollout::crd(), RolloutRun::crd(), RolloutAction::crd(), MetricSource::crd()];
+    let mut all = vec![
+        Rollout::crd(),
+        RolloutRun::crd(),
+        RolloutAction::crd(),
+        GateTemplate::crd(),
+        cluster_definition(),
+        MetricSource::crd(),
+    ];
     let mut said = BTreeSet::new();
     for version in all.iter_mut().flat_map(|crd| &mut crd.spec.versions) {
         if let Some(schema) = version.schema.as_mut().and_then(|schema| schema.open_api_v3_schema.as_mut()) {

@@ -144,6 +144,31 @@ pub enum BucketsRule<'g> {
 }
 
 impl Gate {
+    /// A gate that asks nothing and so is never passed, for one that is not known.
+    #[must_use]
+    pub fn unknown(name: String) -> Self {
+        Self {
+            name,
+            interval: default_interval(),
+            initial_delay: Span::ZERO,
+            window: default_window(),
+            failure_threshold: default_failure_threshold(),
+            failure_window: None,
+            min_evaluations: default_min_evaluations(),
+            prometheus: PrometheusQuery::default(),
+            threshold: None,
+            compare: None,
+            sequential_rate: None,
+            sequential_latency: None,
+            quantile: None,
+            budget: None,
+            on_inconclusive: OnInconclusive::default(),
+            on_failure: None,
+            degraded_mode: None,
+            on_no_data: NoDataPolicy::default(),
+        }
+    }
+
     /// How the gate judges; `None` for a combination that the API server refuses.
     #[must_use]
     pub fn rule(&self) -> Option<Rule<'_>> {

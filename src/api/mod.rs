@@ -10,6 +10,7 @@ pub mod crds;
 pub mod degraded;
 pub mod duration;
 pub mod gate;
+pub mod gate_template;
 pub mod health;
 pub mod hook;
 pub mod metric_source;
@@ -30,6 +31,9 @@ pub use duration::Span;
 pub use gate::{
     BucketsRule, CountersRule, FailureWindow, Gate, NoDataPolicy, NoDataThen, OnFailure, PrometheusQuery,
     Rule, TreatNoDataAs,
+};
+pub use gate_template::{
+    GateBody, GateParameter, GateTemplate, GateTemplateSpec, GatesFrom, ParameterType, TemplateKind,
 };
 pub use health::{HEALTH, Health, HealthStatus, OnUnhealthy};
 pub use hook::{CronJobRef, Hook, HookFailure, HookPoint, HookState, HookStatus};

@@ -4,7 +4,7 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Config, DegradedMode, Gate, Health, Hook, RolloutStatus, Span, Traffic};
+use super::{Config, DegradedMode, Gate, GatesFrom, Health, Hook, RolloutStatus, Span, Traffic};
 
 /// How new versions of some workloads reach their users. Lives in Git, outlives releases.
 #[derive(CustomResource, Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
@@ -55,6 +55,10 @@ pub struct RolloutSpec {
     #[serde(default)]
     #[schemars(length(max = 20))]
     pub gates: Vec<Gate>,
+    /// Gates of templates, judged as those of `gates`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 8))]
+    pub gates_from: Vec<GatesFrom>,
     /// How canary pods are judged by what becomes of them; every release has this gate.
     #[serde(default)]
     pub health: Health,
@@ -162,6 +166,10 @@ pub struct Component {
     #[serde(default)]
     #[schemars(length(max = 20))]
     pub gates: Vec<Gate>,
+    /// Gates of templates, judged as those of `gates`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 8))]
+    pub gates_from: Vec<GatesFrom>,
 }
 
 /// What is different in one phase for one component.

@@ -13,6 +13,10 @@ pub enum Kind {
     RolloutAction,
     /// `palier.dev` MetricSource.
     MetricSource,
+    /// `palier.dev` GateTemplate.
+    GateTemplate,
+    /// `palier.dev` ClusterGateTemplate.
+    ClusterGateTemplate,
     /// `apps` Deployment.
     Deployment,
     /// `apps` ReplicaSet.
@@ -81,11 +85,13 @@ pub struct Facts {
 
 impl Kind {
     /// All of them.
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 22] = [
         Self::Rollout,
         Self::RolloutRun,
         Self::RolloutAction,
         Self::MetricSource,
+        Self::GateTemplate,
+        Self::ClusterGateTemplate,
         Self::Deployment,
         Self::ReplicaSet,
         Self::Pod,
@@ -127,6 +133,10 @@ impl Kind {
             Self::RolloutRun => facts(OURS, ("rolloutruns", "RolloutRun"), (true, true), Content),
             Self::RolloutAction => facts(OURS, ("rolloutactions", "RolloutAction"), (true, false), Content),
             Self::MetricSource => facts(OURS, ("metricsources", "MetricSource"), (false, false), Content),
+            Self::GateTemplate => facts(OURS, ("gatetemplates", "GateTemplate"), (true, false), Content),
+            Self::ClusterGateTemplate => {
+                facts(OURS, ("clustergatetemplates", "ClusterGateTemplate"), (false, false), Content)
+            }
             Self::Deployment => facts(APPS, ("deployments", "Deployment"), (true, true), SpecAndAnnotations),
             Self::ReplicaSet => facts(APPS, ("replicasets", "ReplicaSet"), (true, true), Spec),
             Self::Pod => facts(CORE, ("pods", "Pod"), (true, true), Spec),
@@ -167,6 +177,8 @@ impl Kind {
                 | Self::RolloutRun
                 | Self::RolloutAction
                 | Self::MetricSource
+                | Self::GateTemplate
+                | Self::ClusterGateTemplate
                 | Self::HttpRoute
                 | Self::GrpcRoute
         )

@@ -16,10 +16,11 @@ use crate::api::{
     ActionKind, Outcome, Requester, Rollout, RolloutAction, RolloutActionSpec, RunStatus, TimelineEntry,
 };
 use crate::engine::Reason;
+use crate::engine::gate_templates::GateTemplates;
 
 use super::follow::{Follow, Goal, follow, watch_trouble};
 use super::view::{Detail, Ink, clean};
-use super::{Asked, CliError, Cluster, ExitStatus, Printer, rollout_name};
+use super::{Asked, CliError, Cluster, ExitStatus, Printer, rollout_name, templates};
 
 /// How long the controller's answer is waited for.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
@@ -113,6 +114,7 @@ pub async fn act(
         return Ok(ExitStatus::Success);
     }
     let run = if kind == ActionKind::Retry { number + 1 } else { number };
+    let seen = cluster.rollout(&args.rollout).await?;
     let plan = Follow {
         cluster,
         name: &args.rollout,
@@ -120,8 +122,8 @@ pub async fn act(
         timeout: None,
         format: None,
         detail: Detail::Attention,
+        templates: templates::in_the_cluster(cluster, &seen).await?,
     };
-    let seen = cluster.rollout(&args.rollout).await?;
     follow(&plan, seen, printer).await
 }
 
@@ -251,6 +253,7 @@ async fn answer(
         timeout: None,
         format: None,
         detail: Detail::Attention,
+        templates: GateTemplates::default(),
     };
     let wait = async {
         let changes = watch_object(cluster.rollouts(), &args.rollout).default_backoff();

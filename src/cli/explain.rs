@@ -3,6 +3,7 @@
 use crate::api::Rollout;
 
 use super::status::bare;
+use super::templates;
 use super::view::{explanation, render_explanation};
 use super::{CliError, Cluster, ExitStatus, Format, Printer, clock, format, rollout_name};
 
@@ -27,6 +28,8 @@ pub async fn explain(
     printer: &Printer,
 ) -> Result<ExitStatus, CliError> {
     let rollout: Rollout = bare(cluster.rollout(&args.rollout).await?);
+    let known = templates::in_the_cluster(cluster, &rollout).await?;
+    let rollout = templates::as_far_as_known(rollout, &known);
     let known = explanation(&rollout, clock::now());
     let text = match args.output {
         Some(form) => format::write(&known, form)?,

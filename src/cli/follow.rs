@@ -9,11 +9,12 @@ use kube::runtime::watcher::{self, watch_object};
 use tokio::time::{Instant, MissedTickBehavior};
 
 use crate::api::{Rollout, RolloutState};
+use crate::engine::gate_templates::GateTemplates;
 
 use super::live::Live;
 use super::signals::{EndSignals, resizes};
 use super::view::{Detail, Ink, clean, render_status, span, stamp, status_line};
-use super::{CliError, Cluster, ExitStatus, Format, Printer, clock, explain, format};
+use super::{CliError, Cluster, ExitStatus, Format, Printer, clock, explain, format, templates};
 
 /// How often the live view counts on.
 const TICK: Duration = Duration::from_secs(1);
@@ -36,6 +37,8 @@ pub(super) struct Follow<'a> {
     pub(super) format: Option<Format>,
     /// How much is shown on a terminal.
     pub(super) detail: Detail,
+    /// What its gates come from, as it was at the beginning.
+    pub(super) templates: GateTemplates,
 }
 
 /// Whether the Rollout's run has ended, and how. `None` while it is worth waiting.
@@ -140,16 +143,16 @@ pub(super) fn watch_trouble(error: watcher::Error, plan: &Follow<'_>) -> Result<
 
 /// Where the changes go.
 enum Screen<'a> {
-    Live(&'a Printer, Live<'a>, Detail),
+    Live(&'a Printer, Live<'a>, &'a Follow<'a>),
     Lines(&'a Printer, String),
     Documents(&'a Printer, Format, Option<String>),
 }
 
 impl<'a> Screen<'a> {
-    fn open(printer: &'a Printer, plan: &Follow<'_>) -> io::Result<Self> {
+    fn open(printer: &'a Printer, plan: &'a Follow<'a>) -> io::Result<Self> {
         Ok(match plan.format {
             Some(format) => Screen::Documents(printer, format, None),
-            None if printer.is_live() => Screen::Live(printer, Live::new(printer)?, plan.detail),
+            None if printer.is_live() => Screen::Live(printer, Live::new(printer)?, plan),
             None => Screen::Lines(printer, String::new()),
         })
     }
@@ -167,10 +170,11 @@ impl<'a> Screen<'a> {
 
     fn show(&mut self, rollout: &Rollout, trouble: Option<&str>) -> Result<(), CliError> {
         match self {
-            Screen::Live(printer, live, detail) => {
+            Screen::Live(printer, live, plan) => {
                 let style = printer.style();
                 let (columns, _) = printer.size();
-                let mut frame = render_status(rollout, clock::now(), columns, style, *detail);
+                let rollout = templates::as_far_as_known(rollout.clone(), &plan.templates);
+                let mut frame = render_status(&rollout, clock::now(), columns, style, plan.detail);
                 if let Some(trouble) = trouble {
                     let words =
                         super::view::cut(&format!("Not up to date, trying again: {trouble}"), columns);

@@ -9,19 +9,21 @@ use serde_json::Value;
 use crate::api::Rollout;
 
 use super::CliError;
+use super::templates;
 use super::view::clean;
 
 /// The largest file that is read.
 const BYTES_MAX: u64 = 16 << 20;
 
-/// The one Rollout in a YAML or JSON file; `-` is the standard input. Other kinds in it are left alone.
+/// The one Rollout in a YAML or JSON file, with the gates of the templates in it; `-` is the standard input. Other kinds are left
+/// alone.
 ///
 /// # Errors
-/// A file that cannot be read, is no YAML, or holds no Rollout or more than one.
+/// A file that cannot be read, is no YAML, holds no Rollout or more than one, or a template that gives no gates.
 pub(super) fn rollout_of(path: &Path) -> Result<Rollout, CliError> {
     let wrong = |why: String| CliError::File { path: path.display().to_string(), why };
     let text = read(path)?;
-    let mut found: Vec<Value> = Vec::new();
+    let (mut found, mut objects): (Vec<Value>, Vec<Value>) = (Vec::new(), Vec::new());
     for document in documents(&text) {
         let value: Value =
             serde_saphyr::from_str(&document).map_err(|error| wrong(clean(&error.to_string())))?;
@@ -29,7 +31,10 @@ pub(super) fn rollout_of(path: &Path) -> Result<Rollout, CliError> {
             Some(items) => items.clone(),
             None => vec![value],
         };
-        found.extend(all.into_iter().filter(|it| it["kind"] == "Rollout"));
+        let (rollouts, others): (Vec<Value>, Vec<Value>) =
+            all.into_iter().partition(|it| it["kind"] == "Rollout");
+        found.extend(rollouts);
+        objects.extend(others);
     }
     match found.len() {
         1 => {}
@@ -37,7 +42,11 @@ pub(super) fn rollout_of(path: &Path) -> Result<Rollout, CliError> {
         many => return Err(wrong(format!("there are {many} Rollouts in it: give one"))),
     }
     let value = found.swap_remove(0);
-    serde_json::from_value(value).map_err(|error| wrong(format!("the Rollout does not fit: {error}")))
+    let rollout: Rollout =
+        serde_json::from_value(value).map_err(|error| wrong(format!("the Rollout does not fit: {error}")))?;
+    let templates = templates::among(&objects, &rollout);
+    templates::expanded(rollout, &templates)
+        .map_err(|why| wrong(format!("{why} (templates are looked for in the same file)")))
 }
 
 /// The sizes of the Deployments, as far as the status tells.

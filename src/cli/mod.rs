@@ -24,6 +24,7 @@ mod run;
 mod signals;
 pub mod simulate;
 mod status;
+mod templates;
 mod version;
 pub mod view;
 

@@ -9,6 +9,7 @@ use crate::engine::outlook::{Assumed, GateOutlook, gates};
 use crate::sim::{Load, Model, Rehearsal, Told, rehearse};
 
 use super::manifest::{self, replicas};
+use super::templates;
 use super::view::render_plan;
 use super::{CliError, Cluster, ExitStatus, Format, Printer, format, rollout_name};
 
@@ -211,7 +212,11 @@ pub async fn plan(
 ) -> Result<ExitStatus, CliError> {
     let rollout = match (&args.file, &args.rollout, cluster) {
         (Some(file), _, _) => manifest::rollout_of(file)?,
-        (None, Some(name), Some(cluster)) => cluster.rollout(name).await?,
+        (None, Some(name), Some(cluster)) => {
+            let rollout = cluster.rollout(name).await?;
+            let known = templates::in_the_cluster(cluster, &rollout).await?;
+            templates::expanded(rollout, &known).map_err(|why| CliError::NothingToDo { why })?
+        }
         _ => return Err(CliError::Usage("name a Rollout, or a file with -f".to_owned())),
     };
     let known = release_plan(&rollout, args)?;

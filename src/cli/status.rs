@@ -3,6 +3,7 @@
 use crate::api::{Rollout, Span};
 
 use super::follow::{Follow, Goal, follow};
+use super::templates;
 use super::view::{Detail, render_status};
 use super::{CliError, Cluster, ExitStatus, Format, Printer, clock, format, rollout_name};
 
@@ -43,12 +44,17 @@ pub async fn status(cluster: &Cluster, args: &StatusArgs, printer: &Printer) -> 
             timeout: args.timeout.map(Span::as_std),
             format: args.output,
             detail: detail(args.all),
+            templates: templates::in_the_cluster(cluster, &rollout).await?,
         };
         return follow(&plan, rollout, printer).await;
     }
     let text = match args.output {
         Some(form) => format::write(&rollout, form)?,
-        None => render_status(&rollout, clock::now(), printer.size().0, printer.style(), detail(args.all)),
+        None => {
+            let known = templates::in_the_cluster(cluster, &rollout).await?;
+            let rollout = templates::as_far_as_known(rollout, &known);
+            render_status(&rollout, clock::now(), printer.size().0, printer.style(), detail(args.all))
+        }
     };
     printer.print(&text)?;
     Ok(ExitStatus::Success)

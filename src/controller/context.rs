@@ -58,6 +58,8 @@ pub struct Context {
     pub standing: watch::Receiver<Standing>,
     /// What `interception: Auto` stands for.
     pub interception: Interception,
+    /// Whether Palier runs for one namespace and sees nothing outside of it.
+    pub is_namespaced: bool,
     /// Whether hooks are run: only then are Jobs watched.
     pub hooks: bool,
     /// The engine.

@@ -4,6 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Mutex;
 
 use crate::adapters::kube::views::RolloutView;
+use crate::api::TemplateKind;
+use crate::engine::gate_templates::named as templates;
 use crate::engine::references;
 use crate::engine::world::RouteKind;
 
@@ -17,6 +19,8 @@ pub enum Named {
     Deployment(String),
     /// A route.
     Route(RouteKind, String),
+    /// A gate template of the namespace or of the cluster.
+    GateTemplate(TemplateKind, String),
 }
 
 /// The index.
@@ -66,6 +70,14 @@ impl Names {
         others
     }
 
+    /// The Rollouts of all namespaces that name an object of the cluster.
+    #[must_use]
+    pub fn naming_anywhere(&self, thing: &Named) -> BTreeSet<Key> {
+        let inner = lock(&self.inner);
+        let places = inner.naming.iter().filter(|((_, named), _)| named == thing);
+        places.flat_map(|(_, keys)| keys.iter().cloned()).collect()
+    }
+
     /// The Rollouts that name an object.
     #[must_use]
     pub fn naming(&self, namespace: &str, thing: Named) -> BTreeSet<Key> {
@@ -83,5 +95,6 @@ fn named_by(rollout: &RolloutView) -> BTreeSet<Named> {
         named.insert(Named::Deployment(references.workload));
         named.extend(references.routes.into_iter().map(|(kind, name)| Named::Route(kind, name)));
     }
+    named.extend(templates(spec).into_iter().map(|(kind, name)| Named::GateTemplate(kind, name)));
     named
 }

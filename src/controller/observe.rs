@@ -5,8 +5,9 @@ use std::sync::Arc;
 
 use crate::adapters::kube::views::RolloutView;
 use crate::adapters::kube::views::services::replica_set_of;
-use crate::api::{Interception, Revision};
+use crate::api::{Interception, Revision, RolloutSpec, TemplateKind};
 use crate::engine::flaw::{self, Flaw};
+use crate::engine::gate_templates::{self, GateTemplates};
 use crate::engine::references::{References, references};
 use crate::engine::world::{
     ActionSeen, ComponentSeen, HooksSeen, Look, PodsSeen, ReplicaSetSeen, RolloutSeen, RouteKind, RouteSeen,
@@ -60,6 +61,7 @@ pub fn observe(context: &Context, key: &Key, epoch: i64) -> Option<Observed> {
         asking: desk.asking.clone(),
         epoch,
         metric_sources: sources_of(context, &key.namespace),
+        gate_templates: templates_of(context, key, &rollout.spec),
         policy_active: context.policy.is_in_force(),
         hooks,
         config_policy_active: context.config_policy.is_in_force(),
@@ -234,6 +236,27 @@ fn actions_of(context: &Context, key: &Key, rollout: &RolloutView, run: i64) -> 
     let mut actions: Vec<ActionSeen> = present.map(|view| view.seen.clone()).collect();
     actions.sort_by(|a, b| (a.created_at, &a.uid).cmp(&(b.created_at, &b.uid)));
     actions
+}
+
+fn templates_of(context: &Context, key: &Key, spec: &RolloutSpec) -> GateTemplates {
+    let stores = &context.stores;
+    let seen = gate_templates::named(spec).into_iter().map(|(kind, name)| {
+        let found = match kind {
+            TemplateKind::GateTemplate => {
+                stores.gate_templates.with(&key.namespace, &name, |view| view.spec.clone())
+            }
+            TemplateKind::ClusterGateTemplate => {
+                stores.cluster_gate_templates.with("", &name, |view| view.0.spec.clone())
+            }
+        };
+        let look = match (found, kind) {
+            (Some(template), _) => Look::Found(template),
+            (None, TemplateKind::ClusterGateTemplate) if context.is_namespaced => Look::Unknown,
+            (None, _) => Look::Missing,
+        };
+        ((kind, name), look)
+    });
+    GateTemplates { seen: seen.collect(), ..GateTemplates::default() }
 }
 
 fn sources_of(context: &Context, namespace: &str) -> BTreeSet<String> {

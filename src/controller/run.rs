@@ -126,6 +126,7 @@ fn set_up(options: &RunOptions, standing: watch::Receiver<Standing>, core: &mut 
         health: options.health.clone(),
         standing,
         interception: options.interception,
+        is_namespaced: options.namespace.is_some(),
         hooks: options.hooks,
         decide,
     }

@@ -56,6 +56,7 @@ impl Stage {
             health: Health::new(),
             standing: seen,
             interception: Interception::Auto,
+            is_namespaced: false,
             hooks: true,
             decide,
         };

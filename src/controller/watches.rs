@@ -8,6 +8,7 @@ use crate::adapters::kube::row::View;
 use crate::adapters::kube::store::{Change, Store};
 use crate::adapters::kube::watch::{Scope, keep};
 use crate::adapters::kube::writes::{Effect, Now};
+use crate::api::TemplateKind;
 use crate::api::names::ROLLOUT_LABEL;
 use crate::engine::world::RouteKind;
 
@@ -37,6 +38,20 @@ pub fn start(context: &Arc<Context>, namespace: Option<&str>, tasks: &mut JoinSe
     watch(context, scope(""), &stores.grpc_routes, tasks, |context, change| {
         wake_naming(context, &change.namespace, Named::Route(RouteKind::Grpc, change.name));
     });
+    watch(context, scope(""), &stores.gate_templates, tasks, |context, change| {
+        let named = Named::GateTemplate(TemplateKind::GateTemplate, change.name);
+        wake_naming(context, &change.namespace, named);
+    });
+    if namespace.is_none() {
+        watch(context, scope(""), &stores.cluster_gate_templates, tasks, |context, change| {
+            let named = Named::GateTemplate(TemplateKind::ClusterGateTemplate, change.name);
+            for key in context.names.naming_anywhere(&named) {
+                context.queue.push(&key, Urgency::Ordinary);
+            }
+        });
+    } else {
+        stores.cluster_gate_templates.set_absent();
+    }
     if context.hooks {
         watch(context, scope(ROLLOUT_LABEL), &stores.jobs, tasks, wake_owner);
     } else {

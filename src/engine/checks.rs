@@ -11,7 +11,7 @@ use super::plan::Inquiry;
 use super::route::Backends;
 use super::turn::{Part, Turn};
 use super::world::{DeploymentSeen, Look, ServiceSeen};
-use super::{config, copies, degraded, hooks, order, query};
+use super::{config, copies, degraded, gate_templates, hooks, order, query};
 
 /// What a check came to.
 pub(super) enum Checked {
@@ -73,9 +73,12 @@ fn problem<T>(field: &str, says: &str) -> Result<T, Stop> {
 }
 
 fn check_gates(turn: &Turn<'_>, part: &Part<'_>) -> Result<(), Stop> {
+    if let Some(problem) = gate_templates::problem(turn.world) {
+        return Err(Stop::Problem(problem));
+    }
     let mut names = BTreeMap::new();
     for gate in gates_of(turn, part) {
-        let field = format!("gates[{}]", gate.name);
+        let field = gate_templates::field_of(turn.world, &part.name, &gate.name);
         if names.insert(gate.name.clone(), ()).is_some() {
             return problem(
                 &field,

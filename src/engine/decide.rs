@@ -8,7 +8,7 @@ use super::flaw::{self, Flaw};
 use super::plan::{Plan, Write};
 use super::turn::Turn;
 use super::world::World;
-use super::{actions, adoption, hooks, letting_go, release, rest, rollback};
+use super::{actions, adoption, gate_templates, hooks, letting_go, release, rest, rollback};
 
 /// Decides what to do about one Rollout. `now` is the wall clock, in whole milliseconds.
 ///
@@ -17,6 +17,8 @@ use super::{actions, adoption, hooks, letting_go, release, rest, rollback};
 /// in a few turns.
 #[must_use]
 pub fn decide(world: &World, now: Timestamp) -> Plan {
+    let expanded = gate_templates::expanded(world);
+    let world = expanded.as_ref().unwrap_or(world);
     let mut turn = Turn::new(world, now);
     if world.epoch < world.rollout.status.epoch && !flaw::is(Flaw::NoStandBy) {
         return turn.stand_by();

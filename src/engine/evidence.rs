@@ -15,6 +15,7 @@ use crate::api::{
 
 use super::counting::{self, Counting};
 use super::flaw::{self, Flaw};
+use super::gate_templates;
 use super::gates::{due_at, evidence_key, fold, judge, no_data_deadline};
 use super::judges::{Judge, judges};
 use super::plan::{Ask, Measurement, Reason};
@@ -130,7 +131,9 @@ pub(super) fn gather(turn: &mut Turn<'_>, component: &mut ComponentStatus, part:
             turn.wake(due);
             continue;
         }
+        let before = component.gates[at].verdict;
         ask(turn, component, part, phase, (&gate, at));
+        tell_evidence(turn, part, before, &component.gates[at]);
     }
 }
 
@@ -226,7 +229,12 @@ fn ask(
 ) {
     let Some(variables) = variables(turn, component, part, phase, gate) else { return };
     let key = component.gates[at].key.clone();
-    let Some(Rule::Number { query, .. }) = gate.rule() else { return };
+    let Some(Rule::Number { query, .. }) = gate.rule() else {
+        if let Some(why) = gate_templates::why_unknown(turn.world, &gate.name) {
+            cannot_ask(turn, &mut component.gates[at], gate, &why);
+        }
+        return;
+    };
     match substitute(query, &variables) {
         Ok(query) => turn.measure(Measurement {
             component: part.name.clone(),

@@ -23,6 +23,7 @@ mod fellows;
 pub mod flaw;
 #[cfg(not(feature = "flaws"))]
 pub(crate) mod flaw;
+pub mod gate_templates;
 pub mod gates;
 mod health;
 mod held;

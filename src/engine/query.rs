@@ -162,7 +162,7 @@ const PREFIX_MAX: usize = 58;
 
 /// Where in a query a character stands.
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
-enum Place {
+pub(super) enum Place {
     /// Outside of strings and comments.
     #[default]
     Bare,
@@ -206,6 +206,14 @@ impl Walk {
 /// # Errors
 /// A name that is not known, has no value for this component, or stands where its value could change the query.
 pub fn substitute(query: &str, vars: &Variables) -> Result<String, QueryError> {
+    replace(query, |name, place| placed(name, place, vars))
+}
+
+/// Puts what `put` says in the place of each name.
+pub(super) fn replace<E: From<QueryError>>(
+    query: &str,
+    mut put: impl FnMut(&str, Place) -> Result<String, E>,
+) -> Result<String, E> {
     let mut out = String::with_capacity(query.len() * 2);
     let (mut rest, mut walk) = (query, Walk::default());
     while let Some(c) = rest.chars().next() {
@@ -215,11 +223,11 @@ pub fn substitute(query: &str, vars: &Variables) -> Result<String, QueryError> {
             out.push(c);
             walk.past(c);
         } else if rest.starts_with('{') && !rest[1..].starts_with(|c: char| c.is_ascii_digit()) {
-            return Err(QueryError::Braces);
+            return Err(QueryError::Braces.into());
         } else if name.is_empty() {
             out.push(c);
         } else {
-            out.push_str(&placed(name, walk.place, vars)?);
+            out.push_str(&put(name, walk.place)?);
             rest = &rest[name.len()..];
         }
     }
@@ -277,7 +285,7 @@ fn value_of(name: &str, vars: &Variables) -> Result<String, QueryError> {
 
 /// Escapes for a PromQL string that ends with `quote`.
 /// <https://prometheus.io/docs/prometheus/latest/querying/basics/#string-literals>
-fn escaped(value: &str, quote: char) -> String {
+pub(super) fn escaped(value: &str, quote: char) -> String {
     let mut out = String::with_capacity(value.len() + 8);
     value.chars().for_each(|c| push_escaped(&mut out, c, quote));
     out

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::Timestamp;
 use serde_json::Value;
 
+use super::gate_templates::GateTemplates;
 use super::statistics::histogram::Bucket;
 use crate::api::{RolloutActionSpec, RolloutSpec, RolloutStatus};
 
@@ -32,6 +33,8 @@ pub struct World {
     pub epoch: i64,
     /// Names of the metric sources that the Rollout's namespace may ask.
     pub metric_sources: BTreeSet<String>,
+    /// The templates that the Rollout's gates come from.
+    pub gate_templates: GateTemplates,
     /// Whether the admission policy that pauses changed Deployments is served and bound.
     pub policy_active: bool,
     /// Whether the admission policy that gives pods copies of their configuration is served and bound.

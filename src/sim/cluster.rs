@@ -6,7 +6,8 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use crate::api::names::{CANARY_SUFFIX, POD_TEMPLATE_HASH};
-use crate::api::{RolloutSpec, RolloutStatus, Span};
+use crate::api::{GateTemplateSpec, RolloutSpec, RolloutStatus, Span, TemplateKind};
+use crate::engine::gate_templates::{self, GateTemplates};
 use crate::engine::references;
 use crate::engine::revision::{revision_of, template_hash_of};
 use crate::engine::world::{
@@ -118,6 +119,8 @@ pub struct Cluster {
     pub foreign_pods: BTreeMap<String, String>,
     /// Metric sources that may be asked.
     pub metric_sources: BTreeSet<String>,
+    /// Gate templates.
+    pub gate_templates: BTreeMap<(TemplateKind, String), GateTemplateSpec>,
     /// CronJobs and Jobs.
     pub jobs: Jobs,
     /// Writes accepted so far.
@@ -164,6 +167,7 @@ impl Cluster {
             claimed_by: BTreeMap::new(),
             foreign_pods: BTreeMap::new(),
             metric_sources: BTreeSet::from(["default".to_owned()]),
+            gate_templates: BTreeMap::new(),
             jobs: Jobs::default(),
             write_count: 0,
             version: 1,
@@ -335,9 +339,19 @@ impl Cluster {
             asking: BTreeSet::new(),
             epoch,
             metric_sources: self.metric_sources.clone(),
+            gate_templates: self.gate_templates_seen(),
             policy_active: self.policy_active,
             config_policy_active: self.config_policy_active,
         }
+    }
+
+    fn gate_templates_seen(&self) -> GateTemplates {
+        let look = |at: (TemplateKind, String)| {
+            let found = self.gate_templates.get(&at).cloned().map_or(Look::Missing, Look::Found);
+            (at, found)
+        };
+        let seen = gate_templates::named(&self.spec).into_iter().map(look).collect();
+        GateTemplates { seen, ..GateTemplates::default() }
     }
 
     fn route_seen(&self, name: &str) -> Look<RouteSeen> {

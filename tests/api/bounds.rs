@@ -32,10 +32,22 @@ fn fault(schema: &Value) -> Option<String> {
         Some("number") if format == Some("double") => None,
         Some("integer" | "number") => Some(format!("a number of format {format:?}")),
         Some("boolean") => None,
-        Some("object") if has("additionalProperties") => Some("a map: keys have no bound".into()),
+        Some("object")
+            if has("additionalProperties") && !(has("maxProperties") && keys_are_bounded(schema)) =>
+        {
+            Some("a map: keys have no bound".into())
+        }
         Some("object") => None,
         other => Some(format!("type {other:?}")),
     }
+}
+
+/// Whether a rule says how long a key may be.
+fn keys_are_bounded(schema: &Value) -> bool {
+    let rules = schema["x-kubernetes-validations"].as_array().into_iter().flatten();
+    rules
+        .into_iter()
+        .any(|it| it["rule"].as_str().is_some_and(|it| it.starts_with("self.all(name, name.size() <= ")))
 }
 
 #[test]

@@ -2,7 +2,7 @@
 //! what passes can be read by the types.
 
 use kube::core::cel::Validator;
-use palier::api::{MetricSource, Rollout, RolloutAction, RolloutRun, Span};
+use palier::api::{GateTemplate, MetricSource, Rollout, RolloutAction, RolloutRun, Span};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
@@ -22,6 +22,8 @@ fn read(object: &Value) -> Result<(), serde_json::Error> {
         "Rollout" => serde_json::from_value::<Rollout>(object).map(drop),
         "RolloutRun" => serde_json::from_value::<RolloutRun>(object).map(drop),
         "RolloutAction" => serde_json::from_value::<RolloutAction>(object).map(drop),
+        // One spec for both.
+        "GateTemplate" | "ClusterGateTemplate" => serde_json::from_value::<GateTemplate>(object).map(drop),
         "MetricSource" => serde_json::from_value::<MetricSource>(object).map(drop),
         kind => panic!("{kind} is no kind of ours"),
     }

@@ -14,4 +14,5 @@ mod record;
 mod server;
 mod simulate;
 mod story;
+mod templates;
 mod verdicts;

@@ -30,7 +30,8 @@ fn rules(schema: &Value, all: &mut Vec<String>) {
 #[test]
 fn every_rule_of_what_people_write_is_known() {
     let mut all = Vec::new();
-    for (kind, part) in [("Rollout", "/properties/spec"), ("MetricSource", "/properties/spec")] {
+    for kind in ["Rollout", "MetricSource", "GateTemplate", "ClusterGateTemplate"] {
+        let part = "/properties/spec";
         rules(schema_of(kind).unwrap().pointer(part).unwrap(), &mut all);
     }
     assert!(all.len() > 60, "{} rules", all.len());
@@ -48,7 +49,7 @@ fn rules_are_judged_as_an_evaluator_does() {
         let documents: Vec<Value> = serde_saphyr::from_multiple(&fs::read_to_string(&file).unwrap()).unwrap();
         for document in documents {
             let kind = document["kind"].as_str().unwrap_or_default().to_owned();
-            if !["Rollout", "MetricSource"].contains(&kind.as_str()) {
+            if !["Rollout", "MetricSource", "GateTemplate", "ClusterGateTemplate"].contains(&kind.as_str()) {
                 continue;
             }
             judged += 1;

@@ -15,6 +15,7 @@ mod examples_hooks;
 mod examples_hooks_lost;
 mod examples_parts;
 mod examples_paths;
+mod examples_templates;
 mod fixtures;
 mod kept;
 #[allow(dead_code, reason = "the searches use the rest")]

@@ -13,6 +13,7 @@ mod chart;
 mod intercept;
 mod manifests;
 mod place;
+mod templates;
 
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -48,7 +49,14 @@ fn trials(place: &Arc<Place>) -> Vec<Trial> {
         let place = place.clone();
         Trial::test(name, move || body(&place).map_err(|error| Failed::from(format!("{error:#}"))))
     };
-    let all = [chart::cases(), intercept::cases(), actions::cases(), authors::cases(), manifests::cases()];
+    let all = [
+        chart::cases(),
+        intercept::cases(),
+        actions::cases(),
+        authors::cases(),
+        templates::cases(),
+        manifests::cases(),
+    ];
     all.into_iter().flatten().map(trial).collect()
 }
 

@@ -94,6 +94,10 @@ them away one by one.
 - apiGroups: [palier.dev]
   resources: [rolloutactions]
   verbs: [list, watch]
+# Gates to share.
+- apiGroups: [palier.dev]
+  resources: [gatetemplates]
+  verbs: [list, watch]
 # Deployments are paused and labelled, never made or deleted.
 - apiGroups: [apps]
   resources: [deployments]
@@ -163,7 +167,7 @@ them away one by one.
 {{/* What a person may look at. */}}
 {{- define "palier.viewRules" -}}
 - apiGroups: [palier.dev]
-  resources: [rollouts, rolloutruns, rolloutactions{{ if not .Values.namespaced }}, metricsources{{ end }}]
+  resources: [rollouts, rolloutruns, rolloutactions, gatetemplates{{ if not .Values.namespaced }}, clustergatetemplates, metricsources{{ end }}]
   verbs: [get, list, watch]
 {{- end -}}
 

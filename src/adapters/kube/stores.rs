@@ -5,8 +5,8 @@ use std::sync::Arc;
 use super::row::{Row, View};
 use super::store::{Change, Store};
 use super::views::{
-    ActionView, DeploymentView, GrpcRouteView, HttpRouteView, JobView, MetricSourceView, ReplicaSetView,
-    RolloutView, ServiceView, SliceView,
+    ActionView, ClusterGateTemplateView, DeploymentView, GateTemplateView, GrpcRouteView, HttpRouteView,
+    JobView, MetricSourceView, ReplicaSetView, RolloutView, ServiceView, SliceView,
 };
 use super::writes::{Effect, Now};
 
@@ -19,6 +19,10 @@ pub struct Stores {
     pub actions: Arc<Store<ActionView>>,
     /// All metric sources.
     pub sources: Arc<Store<MetricSourceView>>,
+    /// All gate templates of namespaces.
+    pub gate_templates: Arc<Store<GateTemplateView>>,
+    /// All gate templates of the cluster.
+    pub cluster_gate_templates: Arc<Store<ClusterGateTemplateView>>,
     /// Deployments with our label.
     pub deployments: Arc<Store<DeploymentView>>,
     /// ReplicaSets with our label.
@@ -41,6 +45,8 @@ impl Stores {
     pub fn are_synced(&self) -> bool {
         self.rollouts.is_synced()
             && self.actions.is_synced()
+            && self.gate_templates.is_synced()
+            && self.cluster_gate_templates.is_synced()
             && self.deployments.is_synced()
             && self.replica_sets.is_synced()
             && self.services.is_synced()

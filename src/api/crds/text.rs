@@ -4,7 +4,7 @@
 
 use std::fmt::Write as _;
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 /// The longest line in characters, unless one text alone is longer.
 const LINE_MAX: usize = 118;
@@ -29,7 +29,12 @@ fn block(out: &mut String, value: &Value, indent: usize) {
         Value::Array(items) => {
             for item in items {
                 let _ = write!(out, "{:indent$}-", "");
-                entry(out, item, indent, 1);
+                match item {
+                    Value::Object(fields) if is_flat(fields) && !fits(item, indent + 1) => {
+                        on_the_dash(out, fields, indent);
+                    }
+                    _ => entry(out, item, indent, 1),
+                }
             }
         }
         _ => {
@@ -40,14 +45,31 @@ fn block(out: &mut String, value: &Value, indent: usize) {
 
 /// Writes what stands behind a name or a dash: on the same line if it fits.
 fn entry(out: &mut String, value: &Value, indent: usize, before: usize) {
-    let line = flow(value);
     let is_nested = value.as_object().is_some_and(|it| !it.is_empty())
         || value.as_array().is_some_and(|it| !it.is_empty());
-    if is_nested && indent + before + 1 + line.chars().count() > LINE_MAX {
+    if is_nested && !fits(value, indent + before) {
         out.push('\n');
         block(out, value, indent + 1);
     } else {
-        let _ = writeln!(out, " {line}");
+        let _ = writeln!(out, " {}", flow(value));
+    }
+}
+
+/// Whether a value fits on the line on which so much stands already.
+fn fits(value: &Value, before: usize) -> bool {
+    before + 1 + flow(value).chars().count() <= LINE_MAX
+}
+
+/// Whether all fields are plain, so that it costs nothing to write them two columns further in.
+fn is_flat(fields: &Map<String, Value>) -> bool {
+    !fields.is_empty() && fields.values().all(|it| !it.is_object() && !it.is_array())
+}
+
+/// The fields of an entry of a list, the first of them beside its dash.
+fn on_the_dash(out: &mut String, fields: &Map<String, Value>, indent: usize) {
+    for (index, (name, value)) in fields.iter().enumerate() {
+        let before = if index == 0 { 0 } else { indent + 1 };
+        let _ = writeln!(out, "{:before$} {}: {}", "", scalar(name), flow(value));
     }
 }
 
@@ -85,7 +107,7 @@ mod tests {
         let long = "a sentence, ".repeat(12);
         let value = json!({
             "a": {"type": "string", "maxLength": 40, "enum": ["true", "On", "1", "x: y", "#", "two words", "", " "]},
-            "list": [{"long": long, "n": 1}, []],
+            "list": [{"long": long, "n": 1}, [], {"deep": {"long": long}}],
             "none": {},
         });
         let text = yaml(&value);
@@ -96,6 +118,7 @@ mod tests {
             ),
             "{text}"
         );
-        assert!(text.contains("\nlist:\n -\n  long: \"a sentence"), "{text}");
+        assert!(text.contains("\nlist:\n - long: \"a sentence"), "{text}");
+        assert!(text.contains("\"\n   \"n\": 1\n - []\n -\n  deep:\n   long: \"a"), "{text}");
     }
 }

@@ -162,3 +162,45 @@ async fn jobs_are_seen_and_refusals_of_the_present_run() {
     assert!(seen.enabled && seen.jobs["shop-1-backup"].run == 1);
     assert_eq!(seen.refused.keys().collect::<Vec<_>>(), ["shop-1-backup"]);
 }
+
+#[tokio::test]
+async fn templates_are_seen_by_those_that_name_them_and_wake_them() {
+    let mut stage = stage();
+    let mut object = rollout("11", json!(null));
+    object["spec"]["gatesFrom"] = json!([{"name": "http"}, {"kind": "ClusterGateTemplate", "name": "http"}]);
+    put(&stage.context.stores.rollouts, object);
+    let look = |stage: &Stage, kind: TemplateKind| {
+        let mut seen = observe(&stage.context, &key(), EPOCH).unwrap().world.gate_templates.seen;
+        seen.remove(&(kind, "http".to_owned())).unwrap()
+    };
+    assert_eq!(look(&stage, TemplateKind::GateTemplate), Look::Missing);
+    let template = |namespace: &str, description: &str| {
+        json!({
+            "metadata": {"name": "http", "namespace": namespace, "uid": format!("uid-{description}"), "resourceVersion": "5"},
+            "spec": {"description": description, "gates": [{"name": "up", "prometheus": {"query": "up"}}]},
+        })
+    };
+    put(&stage.context.stores.gate_templates, template("mall", "theirs"));
+    assert_eq!(look(&stage, TemplateKind::GateTemplate), Look::Missing, "that of another namespace");
+    put(&stage.context.stores.gate_templates, template("shop", "ours"));
+    put(&stage.context.stores.cluster_gate_templates, template("", "everybody's"));
+    let description = |kind| look(&stage, kind).found().unwrap().description.clone();
+    assert_eq!(description(TemplateKind::GateTemplate), "ours");
+    assert_eq!(description(TemplateKind::ClusterGateTemplate), "everybody's");
+
+    let view = stage.context.stores.rollouts.get("shop", "shop");
+    let others = stage.context.names.learn(&key(), view.as_deref());
+    assert!(others.is_empty(), "{others:?}");
+    let naming = |namespace: &str, kind| {
+        stage.context.names.naming(namespace, Named::GateTemplate(kind, "http".to_owned()))
+    };
+    assert_eq!(naming("shop", TemplateKind::GateTemplate), BTreeSet::from([key()]));
+    assert_eq!(naming("mall", TemplateKind::GateTemplate), BTreeSet::new());
+    let everywhere = Named::GateTemplate(TemplateKind::ClusterGateTemplate, "http".to_owned());
+    assert_eq!(stage.context.names.naming_anywhere(&everywhere), BTreeSet::from([key()]));
+
+    // In namespaced mode nobody knows what the cluster has.
+    Arc::get_mut(&mut stage.context).unwrap().is_namespaced = true;
+    stage.context.stores.cluster_gate_templates.set_absent();
+    assert_eq!(look(&stage, TemplateKind::ClusterGateTemplate), Look::Unknown);
+}

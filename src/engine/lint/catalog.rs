@@ -131,6 +131,11 @@ checks! {
     SWITCH_TWICE "PAL610" Error "two switches of one place, or a value that is not JSON";
     UNPROVEN_PROMOTION "PAL611" Warning "a phase that is earned without proof";
 
+    TEMPLATE_PARAMETER "PAL620" Error "a parameter that a template does not have, needs, or cannot take";
+    TEMPLATE_GATE "PAL621" Error "a gate of a template that is no gate once its parameters are filled in";
+    TEMPLATE_CLASH "PAL622" Error "gates of a template that do not go with the other gates";
+    UNUSED_PARAMETER "PAL623" Warning "a parameter that no gate of its template uses";
+
     NOTHING_TODAY "PAL701" Warning "a query that answers nothing today";
     NO_GOOD_ANSWER "PAL702" Error "a query that the server cannot answer";
     FAILED_YESTERDAY "PAL703" Warning "a limit that yesterday's traffic would have failed";

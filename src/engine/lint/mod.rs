@@ -12,13 +12,14 @@ pub mod catalog;
 mod counters;
 mod limits;
 mod objects;
-mod promises;
+pub(crate) mod promises;
 pub(in crate::engine) mod promql;
 mod queries;
 mod release;
 mod routes;
 mod scene;
-mod schema;
+pub(crate) mod schema;
+mod templates;
 mod times;
 mod traffic;
 mod wanted;
@@ -113,7 +114,9 @@ pub fn lint(objects: &[Value], given: &Given) -> Vec<Finding> {
     }
     let scene = scene::Scene::new(objects, given);
     scene::check_twice(&scene, &mut found);
+    templates::check(&scene, &mut found);
     for subject in scene.rollouts.iter().filter(|it| !scene.is_live(it.object)) {
+        let first = found.len();
         let desk = &mut Desk { object: subject.object, found: &mut found };
         queries::check(&scene, subject, desk);
         counters::check(&scene, subject, desk);
@@ -123,6 +126,7 @@ pub fn lint(objects: &[Value], given: &Given) -> Vec<Finding> {
         objects::check(&scene, subject, desk);
         routes::check(&scene, subject, desk);
         release::check(&scene, subject, desk);
+        templates::send_home(subject, &mut found[first..]);
     }
     drop_consequences(&mut found);
     found.sort_by(|a, b| (a.object, a.check.code).cmp(&(b.object, b.check.code)));

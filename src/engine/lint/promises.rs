@@ -7,10 +7,14 @@ use std::collections::BTreeMap;
 use std::sync::{Mutex, OnceLock, PoisonError};
 
 use regex::Regex;
+use serde::Deserialize as _;
 use serde_json::Value;
 
+use crate::api::ParameterType;
+use crate::engine::query::KNOWN;
+
 /// Whether `text` fits a pattern; a pattern that cannot be read fits everything.
-pub(super) fn fits(pattern: &str, text: &str) -> bool {
+pub(crate) fn fits(pattern: &str, text: &str) -> bool {
     static KNOWN: OnceLock<Mutex<BTreeMap<String, Option<Regex>>>> = OnceLock::new();
     let mut known = KNOWN.get_or_init(Mutex::default).lock().unwrap_or_else(PoisonError::into_inner);
     let read = known.entry(pattern.to_owned()).or_insert_with(|| Regex::new(pattern).ok());
@@ -110,6 +114,10 @@ const RULES_OF_A_GATE: [&str; 6] =
 #[allow(clippy::too_many_lines, reason = "a table")]
 fn judge_of(rule: &str) -> Option<Judge> {
     Some(match rule {
+        "self.all(name, name.size() <= 40)" => |v| {
+            let mut names = v.as_object()?.keys();
+            names.find(|name| name.chars().count() > 40).cloned()
+        },
         "self.startsWith('/')" => |v| unless(v.as_str().unwrap_or_default().starts_with('/'), ""),
         "self.metadata.name.size() <= 52" => |v| {
             unless(
@@ -201,7 +209,49 @@ fn judge_of(rule: &str) -> Option<Judge> {
         "!(has(self.bearerTokenRef) && has(self.basicAuthRef))" => {
             |v| unless(count(v, &["bearerTokenRef", "basicAuthRef"]) < 2, "basicAuthRef")
         }
-        other => return judge_of_spec(other),
+        other => return judge_of_parameter(other).or_else(|| judge_of_spec(other)),
+    })
+}
+
+/// The rules of a parameter of a template.
+fn judge_of_parameter(rule: &str) -> Option<Judge> {
+    Some(match rule {
+        "!(self in ['namespace', 'rollout', 'component', 'phase', 'window', 'pods', 'canary_pods', 'stable_pods', 'canary_revision', 'stable_revision', 'canary_set', 'stable_set', 'service', 'route'])" => {
+            |v| unless(!KNOWN.contains(&v.as_str().unwrap_or_default()), "")
+        }
+        "(has(self.values) ? self.values : has(self.default) ? [self.default] : []).all(v, self.type == 'String' || v.matches(self.type == 'Number' ? '^-?(0|[1-9][0-9]{0,14})([.][0-9]{1,17})?(e-?[0-9]{1,2})?$' : self.type == 'Integer' ? '^-?(0|[1-9][0-9]{0,14})$' : self.type == 'Metric' ? '^[a-zA-Z_:][a-zA-Z0-9_:]*$' : '^(0|([0-9]y)?([0-9]{1,3}w)?([0-9]{1,4}d)?([0-9]{1,5}h)?([0-9]{1,6}m)?([0-9]{1,8}s)?([0-9]{1,9}ms)?)$') && v != '')" => {
+            |v| {
+                let pattern = ParameterType::deserialize(&v["type"]).ok()?.pattern()?;
+                let is_of_type =
+                    |it: &Value| it.as_str().is_some_and(|it| !it.is_empty() && fits(pattern, it));
+                match v.get("values").and_then(Value::as_array) {
+                    Some(values) => {
+                        values.iter().position(|it| !is_of_type(it)).map(|at| format!("values[{at}]"))
+                    }
+                    None => unless(v.get("default").is_none_or(is_of_type), "default"),
+                }
+            }
+        }
+        "!has(self.default) || !has(self.values) || self.default in self.values" => |v| {
+            unless(
+                !has(v, "default") || !has(v, "values") || list(v, "values").contains(&v["default"]),
+                "default",
+            )
+        },
+        "!(has(self.minimum) || has(self.maximum)) || self.type == 'Number' || self.type == 'Integer'" => {
+            |v| {
+                let at = ["minimum", "maximum"].into_iter().find(|key| has(v, key))?;
+                unless(["Number", "Integer"].contains(&text(v, "type")), at)
+            }
+        }
+        "!has(self.default) || !self.default.matches('^-?[0-9.]+(e-?[0-9]+)?$') || (!has(self.minimum) || double(self.default) >= self.minimum) && (!has(self.maximum) || double(self.default) <= self.maximum)" => {
+            |v| {
+                let default: f64 = text(v, "default").parse().ok()?;
+                let is_above = !has(v, "minimum") || default >= number(v, "minimum");
+                unless(is_above && (!has(v, "maximum") || default <= number(v, "maximum")), "default")
+            }
+        }
+        _ => return None,
     })
 }
 

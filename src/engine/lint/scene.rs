@@ -5,8 +5,10 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 
 use crate::api::{Component, Gate, Rollout, RolloutSpec};
+use crate::engine::gate_templates::Problem;
 
 use super::catalog::TWICE;
+use super::templates::{self, Home};
 use super::{Desk, Finding, Given};
 
 /// A Rollout that could be read.
@@ -17,6 +19,10 @@ pub struct Subject {
     pub rollout: Rollout,
     /// Its namespace, if somebody says so.
     pub namespace: Option<String>,
+    /// Where the gates of its templates are.
+    pub homes: Vec<Home>,
+    /// What keeps templates from giving gates.
+    pub problems: Vec<Problem>,
 }
 
 impl Subject {
@@ -85,10 +91,12 @@ impl<'a> Scene<'a> {
             let namespace =
                 text(&value, "/metadata/namespace").or(given.namespace.as_deref()).map(str::to_owned);
             let rollout = serde_json::from_value(value).ok()?;
-            Some(Subject { object, rollout, namespace })
+            Some(Subject { object, rollout, namespace, homes: Vec::new(), problems: Vec::new() })
         };
         let rollouts = objects.iter().enumerate().filter_map(read).collect();
-        Self { objects, given, rollouts }
+        let mut scene = Self { objects, given, rollouts };
+        templates::expand_all(&mut scene);
+        scene
     }
 
     /// Whether an object is what the cluster has.
@@ -143,8 +151,11 @@ pub fn check_twice(scene: &Scene<'_>, found: &mut Vec<Finding>) {
         if !version.starts_with("palier.dev/") {
             continue;
         }
-        let namespace =
-            if kind == "MetricSource" { "" } else { scene.namespace_of(object).unwrap_or_default() };
+        let namespace = if ["MetricSource", "ClusterGateTemplate"].contains(&kind) {
+            ""
+        } else {
+            scene.namespace_of(object).unwrap_or_default()
+        };
         let key = (kind.to_owned(), namespace.to_owned(), name.to_owned());
         let earlier = *first.entry(key).or_insert(index);
         if earlier != index && scene.objects[earlier] != *object {

@@ -60,6 +60,20 @@ pub fn check(object: &Value, desk: &mut Desk<'_>) {
     node(object, schema, "", desk);
 }
 
+/// The first thing that is wrong with a gate, as the API server would find it in a Rollout: its field, and what is wrong with it.
+pub(crate) fn flaw_of_gate(gate: &Value) -> Option<(String, String)> {
+    let schema = schemas().get("Rollout")?.pointer("/properties/spec/properties/gates/items")?;
+    let mut found = Vec::new();
+    node(gate, schema, "", &mut Desk { object: 0, found: &mut found });
+    let first = found.into_iter().next()?;
+    let fix = first.fix.trim_end_matches('.');
+    // In the middle of a sentence, but for words of the definition such as DegradedMode.
+    let word = fix.split(' ').next().unwrap_or_default();
+    let is_ours = word.chars().skip(1).any(char::is_uppercase);
+    let fix = if is_ours { fix.to_owned() } else { word.to_lowercase() + &fix[word.len()..] };
+    Some((first.field, format!("{}: {fix}", first.message)))
+}
+
 fn below(field: &str, key: &str) -> String {
     if field.is_empty() { key.to_owned() } else { format!("{field}.{key}") }
 }
@@ -92,6 +106,9 @@ fn node(value: &Value, schema: &Value, field: &str, desk: &mut Desk<'_>) {
 }
 
 fn object(fields: &Map<String, Value>, schema: &Value, field: &str, desk: &mut Desk<'_>) {
+    if let Some(others) = schema.get("additionalProperties").filter(|it| it.is_object()) {
+        fields.iter().for_each(|(name, value)| node(value, others, &below(field, name), desk));
+    }
     let Some(properties) = schema["properties"].as_object() else { return };
     for name in schema["required"].as_array().into_iter().flatten().filter_map(Value::as_str) {
         if !fields.contains_key(name) {
@@ -107,6 +124,7 @@ fn object(fields: &Map<String, Value>, schema: &Value, field: &str, desk: &mut D
         }
         match properties.get(name) {
             Some(schema) => node(value, schema, &path, desk),
+            None if schema["x-kubernetes-preserve-unknown-fields"] == Value::Bool(true) => {}
             None => {
                 let fix = match meant(name, properties.keys().map(String::as_str)) {
                     Some(near) => format!("Write {near}."),

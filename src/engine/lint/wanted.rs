@@ -4,10 +4,12 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 
+use crate::api::TemplateKind;
 use crate::api::names::POD_TEMPLATE_HASH;
 
 use super::catalog::NOT_IN_THE_CLUSTER;
 use super::scene::{Scene, Subject, gates};
+use super::templates;
 use super::{Finding, Given};
 
 /// A kind of objects.
@@ -35,6 +37,8 @@ const GRPC: Kind = kind("gateway.networking.k8s.io", "v1", "GRPCRoute", "grpcrou
 const CRON_JOB: Kind = kind("batch", "v1", "CronJob", "cronjobs");
 const CONFIG_MAP: Kind = kind("", "v1", "ConfigMap", "configmaps");
 const SOURCE: Kind = kind("palier.dev", "v1alpha1", "MetricSource", "metricsources");
+const TEMPLATE: Kind = kind("palier.dev", "v1alpha1", "GateTemplate", "gatetemplates");
+const CLUSTER_TEMPLATE: Kind = kind("palier.dev", "v1alpha1", "ClusterGateTemplate", "clustergatetemplates");
 const ROLLOUT: Kind = kind("palier.dev", "v1alpha1", "Rollout", "rollouts");
 const POD: Kind = kind("", "v1", "Pod", "pods");
 
@@ -120,7 +124,11 @@ fn of(subject: &Subject) -> Vec<Wanted> {
         object: subject.object,
         field,
         kind,
-        namespace: if kind == SOURCE { String::new() } else { subject.namespace_or_default().to_owned() },
+        namespace: if [SOURCE, CLUSTER_TEMPLATE].contains(&kind) {
+            String::new()
+        } else {
+            subject.namespace_or_default().to_owned()
+        },
         name: name.to_owned(),
     };
     let mut all = Vec::new();
@@ -150,6 +158,13 @@ fn of(subject: &Subject) -> Vec<Wanted> {
             let field = format!("spec.degradedModes[{at}].switches[{index}].configMap");
             all.push(wanted(CONFIG_MAP, field, &switch.config_map));
         }
+    }
+    for (kind, field, name) in templates::wanted(subject) {
+        let kind = match kind {
+            TemplateKind::GateTemplate => TEMPLATE,
+            TemplateKind::ClusterGateTemplate => CLUSTER_TEMPLATE,
+        };
+        all.push(wanted(kind, field, &name));
     }
     for at in gates(spec) {
         all.push(wanted(SOURCE, format!("{}.prometheus.source", at.field), &at.gate.prometheus.source));

@@ -9,6 +9,7 @@ mod fire_cluster;
 mod fire_secrets;
 mod fire_watches;
 mod forms;
+mod gate_templates;
 mod gitops;
 mod hooks;
 mod kills;
@@ -84,6 +85,8 @@ pub fn with_the_shared_pair() -> Vec<Scenario> {
         scenario!(Shared, config::row15_good_value_reaches_everyone),
         scenario!(Shared, config::row15_with_another_image),
         scenario!(Shared, config::row15_authors_must_be_allowed_to_read),
+        scenario!(Shared, gate_templates::row16_gates_of_a_template_judge_a_release),
+        scenario!(Shared, gate_templates::row16_template_is_edited_and_deleted_in_a_run),
         scenario!(Shared, forms::row13_at_rest),
         scenario!(Shared, forms::row13_share_of_pods),
         scenario!(Shared, forms::row13_two_components),

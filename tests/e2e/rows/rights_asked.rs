@@ -198,9 +198,10 @@ pub async fn row11_each_right_on_secrets_and_of_the_cluster(scene: Arc<Scene>) -
     let is_its = |right: &Right| {
         right.resource == "secrets"
             || right.resource == "metricsources"
+            || right.resource == "clustergatetemplates"
             || right.group == "admissionregistration.k8s.io"
     };
-    of_the_cluster(&scene, is_its, 9, false).await
+    of_the_cluster(&scene, is_its, 11, false).await
 }
 
 /// Tries some rights of the ClusterRole. One controller at a time works on the whole cluster, so that nothing may be played beside.

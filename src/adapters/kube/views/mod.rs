@@ -14,7 +14,9 @@ use serde_json::Value;
 
 pub use config_maps::ConfigMapView;
 pub use jobs::{CronJobView, JobView};
-pub use palier::{ActionView, MetricSourceView, RolloutView, RunView};
+pub use palier::{
+    ActionView, ClusterGateTemplateView, GateTemplateView, MetricSourceView, RolloutView, RunView,
+};
 pub use routes::{GrpcRouteView, HttpRouteView};
 pub use services::{ServiceView, SliceView};
 pub use workloads::{DeploymentView, ReplicaSetView};

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 
 use crate::adapters::kube::row::{View, Whole};
 use crate::api::names::{FINALIZER, GROUP, VERSION};
-use crate::api::{MetricSourceSpec, RolloutSpec, RolloutStatus};
+use crate::api::{GateTemplateSpec, MetricSourceSpec, RolloutSpec, RolloutStatus};
 use crate::engine::world::{ActionSeen, RolloutSeen, Seen};
 
 /// What is kept of a Rollout.
@@ -109,6 +109,64 @@ impl View for MetricSourceView {
 
     fn at(&self) -> &Seen {
         &self.at
+    }
+
+    fn rollout(&self) -> Option<&str> {
+        None
+    }
+
+    fn is_watched(&self) -> bool {
+        true
+    }
+}
+
+/// What is kept of a GateTemplate.
+#[derive(Clone, Debug, PartialEq)]
+pub struct GateTemplateView {
+    at: Seen,
+    /// The template.
+    pub spec: GateTemplateSpec,
+}
+
+impl View for GateTemplateView {
+    const GROUP: &'static str = GROUP;
+    const VERSION: &'static str = VERSION;
+    const KIND: &'static str = "GateTemplate";
+    const PLURAL: &'static str = "gatetemplates";
+
+    fn of(whole: Whole) -> Result<Self, String> {
+        Ok(Self { at: whole.metadata.seen(), spec: whole.spec.read("spec")? })
+    }
+
+    fn at(&self) -> &Seen {
+        &self.at
+    }
+
+    fn rollout(&self) -> Option<&str> {
+        None
+    }
+
+    fn is_watched(&self) -> bool {
+        true
+    }
+}
+
+/// What is kept of a ClusterGateTemplate.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ClusterGateTemplateView(pub GateTemplateView);
+
+impl View for ClusterGateTemplateView {
+    const GROUP: &'static str = GROUP;
+    const VERSION: &'static str = VERSION;
+    const KIND: &'static str = "ClusterGateTemplate";
+    const PLURAL: &'static str = "clustergatetemplates";
+
+    fn of(whole: Whole) -> Result<Self, String> {
+        GateTemplateView::of(whole).map(Self)
+    }
+
+    fn at(&self) -> &Seen {
+        self.0.at()
     }
 
     fn rollout(&self) -> Option<&str> {
