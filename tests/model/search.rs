@@ -62,7 +62,7 @@ fn look_ahead(state: &State, key: u64, explored: &mut Explored) {
         explored.aborts += 1;
         play_of(state).check_abort();
     }
-    if key % ENDS_EVERY == 0 {
+    if key.is_multiple_of(ENDS_EVERY) {
         explored.ends += 1;
         let mut play = play_of(state);
         let stop = play.run(4_000);
@@ -148,7 +148,7 @@ pub fn explore(max: usize, threads: usize) -> Explored {
         if threads < 2 {
             work();
         } else {
-            thread::scope(|scope| (0..threads).map(|_| scope.spawn(&work)).for_each(drop));
+            thread::scope(|scope| (0..threads).map(|_| scope.spawn(work)).for_each(drop));
         }
         for part in parts.into_inner().unwrap() {
             all.steps += part.steps;
