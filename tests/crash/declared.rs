@@ -29,7 +29,7 @@ const WORKLOADS: [&str; 3] = ["api", "web", "worker"];
 /// Edits of one walk.
 const STEPS: usize = 4;
 /// Walks, unless `WALKS` says otherwise.
-const WALKS: u64 = 40;
+const WALKS: u64 = 24;
 /// Nothing is written for so many seconds: that is rest.
 const QUIET: u64 = 240;
 /// Rest comes within so many times that.
