@@ -111,6 +111,10 @@ async fn the_watched_state_of_a_replica_set_comes_before_the_listed_one() {
             .unwrap()
             .view
             .unwrap();
+    let mut deployment = recorded("deployment");
+    (deployment["metadata"]["namespace"], deployment["metadata"]["name"]) =
+        ("shop".into(), "shop-api".into());
+    put(&stage.context.stores.deployments, deployment);
     let deployment = api(&stage).deployment.found().cloned().unwrap();
     let keep = |deployment: &crate::engine::world::DeploymentSeen| {
         let desk = stage.context.desks.of(&key());

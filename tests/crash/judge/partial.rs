@@ -8,7 +8,7 @@ use palier::apiserver::{Kind, Verb};
 use palier::rig::Proof;
 use serde_json::Value;
 
-use super::raise::{gates_of, phases_of};
+use super::raise::{gates_of, label_of, phases_of};
 use super::scene::Part;
 use super::{Broken, Case, Look, Monitor, broke};
 
@@ -103,7 +103,7 @@ impl<'c> Reach<'c> {
             if it.proof == Proof::Nothing {
                 return true;
             }
-            let is_of_all = gates_of(rollout, "").iter().any(|gate| gate["name"] == about("gate"));
+            let is_of_all = gates_of(rollout, "").iter().any(|gate| label_of(gate) == Some(about("gate")));
             is_of_all || needs(rollout, &part.component).contains(about("component"))
         })
     }

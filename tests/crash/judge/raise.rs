@@ -193,12 +193,14 @@ impl Raises<'_> {
         let known = self.gates.get(&Key::new(Kind::Rollout, &part.namespace, &part.rollout).to_string());
         for gate in gates_of(rollout, &part.component) {
             let name = gate["name"].as_str().unwrap_or_default();
+            // Counters and histograms are not what this metric server answers.
+            let Some(label) = label_of(&gate) else { continue };
             let changed_at = known.and_then(|known| known.get(name)).map_or(since, |(_, at)| *at);
             let asked = self.given.iter().filter(|it| {
                 it.at >= since.max(changed_at)
                     && it.at <= look.change.at
                     && it.about.get("set") == Some(&set)
-                    && it.about.get("gate").is_some_and(|it| it == name)
+                    && it.about.get("gate").is_some_and(|it| it == label)
             });
             let proofs: Vec<Proof> = asked.map(|it| it.proof).collect();
             let passes = proofs.iter().filter(|it| **it == Proof::Pass).count();
@@ -218,6 +220,12 @@ impl Raises<'_> {
 
 fn components_of(rollout: &Value) -> impl Iterator<Item = &str> {
     rollout["spec"]["components"].as_array().into_iter().flatten().filter_map(|it| it["name"].as_str())
+}
+
+/// The name under which the metric server is asked for a gate: it need not be the gate's.
+pub fn label_of(gate: &Value) -> Option<&str> {
+    let query = gate["prometheus"]["query"].as_str()?;
+    query.split_once("gate=\"")?.1.split('"').next()
 }
 
 /// The gates by which a component is judged; those of the Rollout alone if none is named.

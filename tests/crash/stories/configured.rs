@@ -49,7 +49,7 @@ async fn open(rig: &Rig) -> Result<(), Late> {
             json!("2026-01-05T09:00:00Z");
     });
     restarted.expect("a Deployment can be restarted");
-    rig.until("every pod was given its configuration", PATIENCE, |store| is_bound(store)).await
+    rig.until("every pod was given its configuration", PATIENCE, is_bound).await
 }
 
 /// Four pods, all of which mount copies.
