@@ -154,7 +154,7 @@ pub const ENGINE: [Known; 50] = [
         Flaw::NoWayBackWhilePromoting,
         "flagger #1588, #1898",
         (10, &[24], ""),
-        Script("no-way-back-while-promoting"),
+        SmallWorld,
         &["planner/monitors_serving::look_at_handover", "planner/monitors_serving::look_at_resume"],
     ),
     known(
