@@ -20,6 +20,7 @@ thread_local! {
 
 /// Looks without the bug and with it. `looks` says what is wrong, by panicking or in words; with the bug these must hold `expected`,
 /// so that it is seen for what it does. Notes for the published table what `shown` it and that `by` saw it.
+#[allow(clippy::print_stdout, reason = "what saw it is for people to read")]
 pub fn caught(flaw: Flaw, (shown, by): (&str, &str), expected: &str, looks: impl Fn() -> Option<String>) {
     put_back(None);
     let without = heard(&looks);
