@@ -96,9 +96,12 @@ async fn what_the_cluster_does_not_have() {
     assert_eq!(found("missing", objects).await, [route]);
 }
 
+/// What it is, how it comes about, and what is found.
+type Mistake = (&'static str, fn(&mut Objects), &'static str);
+
 #[tokio::test]
 async fn what_stands_in_the_way_in_the_cluster() {
-    let mistakes: [(&str, fn(&mut Objects), &str); 9] = [
+    let mistakes: [Mistake; 9] = [
         (
             "recreate",
             |all| all.get_mut(DEPLOYMENT).unwrap()["spec"]["strategy"] = json!({"type": "Recreate"}),
