@@ -6,7 +6,7 @@ FROM rust:1.95-alpine AS build
 # ring has parts in C and assembly.
 RUN apk add --no-cache ca-certificates gcc musl-dev
 WORKDIR /src
-COPY Cargo.toml Cargo.lock ./
+COPY Cargo.toml Cargo.lock build.rs ./
 COPY src src
 # musl links statically; --locked builds exactly what was tested. Sources and build products stay in caches.
 RUN --mount=type=cache,target=/usr/local/cargo/registry \
