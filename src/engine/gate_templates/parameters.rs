@@ -72,12 +72,10 @@ fn value(parameter: &GateParameter, text: &str) -> Result<Filled, String> {
         ParameterType::Duration => text.parse().map(Filled::Duration).map_err(|_| of_type()),
         ParameterType::Number | ParameterType::Integer => {
             let number: Number = serde_json::from_str(text).map_err(|_| of_type())?;
-            let size = number.as_f64().unwrap_or(f64::NAN);
+            let size = number.as_f64().ok_or_else(of_type)?;
             match (parameter.minimum, parameter.maximum) {
-                (Some(least), _) if !(size >= least) => {
-                    Err(format!("cannot be {shown}: give at least {least}"))
-                }
-                (_, Some(most)) if !(size <= most) => Err(format!("cannot be {shown}: give at most {most}")),
+                (Some(least), _) if size < least => Err(format!("cannot be {shown}: give at least {least}")),
+                (_, Some(most)) if size > most => Err(format!("cannot be {shown}: give at most {most}")),
                 _ => Ok(Filled::Number(number)),
             }
         }
