@@ -182,7 +182,7 @@ fn no_type_warnings(place: &Place) -> Result<()> {
             let all = place.kubectl("admin", &["get", "validatingadmissionpolicies", "-o", path])?;
             let unchecked: Vec<&str> =
                 all.lines().filter(|line| line.split(' ').nth(1).is_none_or(str::is_empty)).collect();
-            if unchecked.is_empty() && all.lines().count() == 4 { Ok(all) } else { Err(all.into()) }
+            if unchecked.is_empty() && all.lines().count() == 6 { Ok(all) } else { Err(all.into()) }
         },
     ))?;
     ensure!(!checked.contains("warning"), "{checked}");

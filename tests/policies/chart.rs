@@ -144,7 +144,7 @@ fn before_1_36(place: &Place) -> Result<()> {
     let yaml = render(place, "1.33.0", &[])?;
     let kinds = kinds(&yaml)?;
     ensure!(!kinds.iter().any(|kind| kind.starts_with("Mutating")), "{kinds:?}");
-    ensure!(kinds.iter().filter(|kind| *kind == "ValidatingAdmissionPolicy").count() == 4, "{kinds:?}");
+    ensure!(kinds.iter().filter(|kind| *kind == "ValidatingAdmissionPolicy").count() == 6, "{kinds:?}");
     ensure!(!yaml.contains("mutatingadmissionpolicies"), "a right on a kind that is not there");
     accepted(place, &yaml)
 }
