@@ -158,7 +158,10 @@ impl Stage {
     pub fn carry_out(&self, deal: &Deal) -> Option<Timestamp> {
         let (rig, now) = (&self.rig, self.rig.time.now());
         counters::deal(deal);
+        let is_gone = || rig.server.read(|store| store.get(Kind::Rollout, SHOP, "shop").is_none());
         match deal {
+            // Without a Rollout what is pushed rolls by itself, or not at all: that is nobody's promise.
+            Deal::Push(..) if is_gone() => {}
             Deal::Push(part, tag) => {
                 self.others.merged(part, tag);
                 rig.push(SHOP, part, &image(part, tag)).expect("a Deployment takes another image");

@@ -48,7 +48,8 @@ impl Monitor for Borders {
                 if !was_ours(before)
                     && !is_twin(look, before)
                     && !is_former(before)
-                    && !is_retired(before, &change.after) =>
+                    && !is_retired(before, &change.after)
+                    && !is_replaced(look, before) =>
             {
                 Some("wrote a ReplicaSet that is neither a Rollout's nor a twin of one".to_owned())
             }
@@ -156,6 +157,28 @@ fn is_retired(before: &Value, after: &Value) -> bool {
         remove(object, "/metadata/labels", "palier.dev/rollout");
     };
     before["kind"] == after["kind"] && changed(before, after, strip).is_none()
+}
+
+/// Whether nothing but the size of a Deployment's ReplicaSet went to zero while one that Palier brought serves whole in its place:
+/// the Deployment has a third template already, so its own controller shares its size out among both.
+fn is_replaced(look: &Look<'_>, before: &Value) -> bool {
+    let after = &look.change.after;
+    let owner = |set: &Value| set["metadata"]["ownerReferences"][0]["uid"].clone();
+    let serves = |other: &Value| {
+        let (wanted, available) =
+            (other["spec"]["replicas"].as_i64(), other["status"]["availableReplicas"].as_i64());
+        other["metadata"]["name"] != before["metadata"]["name"]
+            && other["metadata"]["labels"]["palier.dev/rollout"].is_string()
+            && owner(other) == owner(before)
+            && wanted > Some(0)
+            && available >= wanted
+    };
+    let strip: fn(&mut Value) = |object| {
+        remove(object, "/spec", "replicas");
+    };
+    after["spec"]["replicas"] == 0
+        && changed(before, after, strip).is_none()
+        && look.scene.list(Kind::ReplicaSet, &look.change.key.namespace).any(serves)
 }
 
 fn was_ours(set: &Value) -> bool {

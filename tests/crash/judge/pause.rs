@@ -11,6 +11,8 @@ use super::{Broken, Look, Monitor, broke};
 pub struct Pause {
     /// By namespace and name.
     paused: BTreeSet<(String, String)>,
+    /// Those of which a person has lifted it, until another pause: a status that still holds it is only late.
+    lifted: BTreeSet<(String, String)>,
     weights: BTreeMap<String, i64>,
 }
 
@@ -21,7 +23,10 @@ impl Monitor for Pause {
             // It begins when the controller says that it has heard of it, and ends by a person's word or with the run.
             Kind::Rollout => {
                 let place = (change.key.namespace.clone(), change.key.name.clone());
-                if look.is_ours && change.after["status"]["run"]["paused"] == true {
+                if look.is_ours
+                    && change.after["status"]["run"]["paused"] == true
+                    && !self.lifted.contains(&place)
+                {
                     self.paused.insert(place);
                 } else if !change.after["status"]["run"]["endedAt"].is_null() {
                     self.paused.remove(&place);
@@ -29,8 +34,12 @@ impl Monitor for Pause {
             }
             Kind::RolloutAction => {
                 let rollout = change.after["spec"]["rollout"].as_str().unwrap_or_default();
+                let place = (change.key.namespace.clone(), rollout.to_owned());
                 if ["Resume", "Promote", "Retry"].iter().any(|word| change.after["spec"]["action"] == *word) {
-                    self.paused.remove(&(change.key.namespace.clone(), rollout.to_owned()));
+                    self.paused.remove(&place);
+                    self.lifted.insert(place);
+                } else if change.after["spec"]["action"] == "Pause" {
+                    self.lifted.remove(&place);
                 }
             }
             // Another template supersedes the run, and the pause with it.

@@ -32,11 +32,14 @@ impl Monitor for Truth {
             if let Some(before) = self.present.get(&name) {
                 self.accepted.entry(name.clone()).or_default().insert(*before, change.at);
             }
-            match look.scene.weight(&part).filter(|_| look.scene.is_accepted(&part)) {
+            let weight = look.scene.weight(&part);
+            match weight.filter(|_| look.scene.is_accepted(&part)) {
                 Some(weight) => {
                     self.accepted.entry(name.clone()).or_default().insert(weight, change.at);
                     self.present.insert(name, weight);
                 }
+                // A gateway that takes its word back goes on with what it had: the weight that it had accepted.
+                None if weight.is_some() && weight.as_ref() == self.present.get(&name) => {}
                 None => drop(self.present.remove(&name)),
             }
         }
