@@ -364,8 +364,9 @@ pub(super) fn is_candidate(component: &ComponentStatus, part: &Part<'_>) -> bool
 }
 
 /// Whether stable is whole. A Deployment that was paused in the middle of a roll has no version to go back to.
-fn is_ready_to_start(turn: &mut Turn<'_>, component: &ComponentStatus, part: &Part<'_>) -> bool {
+fn is_ready_to_start(turn: &mut Turn<'_>, component: &mut ComponentStatus, part: &Part<'_>) -> bool {
     match restart::is_stable_whole(turn, component, part) {
+        Some(false) if restart::follow_unseen(component, part) => true,
         Some(false) => {
             turn.stall(format!(
                 "spec.components[{}].workloadRef.name: the Deployment {} was paused in the middle of a roll, so there is no \
@@ -374,7 +375,14 @@ fn is_ready_to_start(turn: &mut Turn<'_>, component: &ComponentStatus, part: &Pa
             ));
             false
         }
-        is_whole => is_whole.unwrap_or(false),
+        Some(true) => true,
+        None => {
+            // Until the look has told otherwise, what was said last still stands.
+            if turn.world.rollout.status.state == crate::api::RolloutState::Stalled {
+                turn.is_checked = false;
+            }
+            false
+        }
     }
 }
 

@@ -80,3 +80,22 @@ pub(super) fn is_stable_whole(
         }
     }
 }
+
+/// A restart that went to its end while nobody looked, and then another template came: the ReplicaSet that it made is stable's. True
+/// if there is one of stable's revision with every pod of the Deployment.
+pub(super) fn follow_unseen(component: &mut ComponentStatus, part: &Part<'_>) -> bool {
+    let (Some(stable), Look::Found(deployment)) = (component.stable.as_mut(), &part.seen.deployment) else {
+        return false;
+    };
+    let is_whole = |set: &&ReplicaSetSeen| {
+        set.owner_uid.as_ref() == Some(&deployment.at.uid)
+            && set.revision == stable.revision
+            && set.current > 0
+            && deployment.total_replicas <= set.current
+    };
+    let Some(set) = part.seen.replica_sets.iter().find(is_whole) else { return false };
+    stable.template.clone_from(&set.template_hash);
+    stable.pod_hash.clone_from(&set.pod_hash);
+    stable.replica_set.clone_from(&set.at.name);
+    true
+}

@@ -6,6 +6,7 @@
 //! | `PAIRS` | performances with two faults, over all stories | see [`PAIRS`] |
 //! | `TRAVELS`, `DELETIONS` | performances with a time travel, and with a deletion | see there |
 //! | `SIEVE_SEED` | which ones are taken | 1 |
+//! | `ONLY` | of those, the ones whose description holds this; with `TELL=1` every revision of them | all |
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, OnceLock};
@@ -119,6 +120,8 @@ fn some<T>(mut all: Vec<T>, most: usize, dice: &mut Dice) -> Vec<T> {
 /// Performs each plan; every one that does not end as `wanted` says is told.
 fn sift(plans: Vec<(Story, String, Faults)>, wanted: fn(Story, &Performance) -> Vec<String>) {
     let mut failed = Vec::new();
+    let only = std::env::var("ONLY").unwrap_or_default();
+    let plans: Vec<_> = plans.into_iter().filter(|(_, what, _)| what.contains(&only)).collect();
     let count = plans.len();
     for (story, what, faults) in plans {
         let rough = perform(story, 0, &faults);

@@ -302,6 +302,26 @@ fn paused_at_rest_without_the_policy_and_after_a_run_again() {
 }
 
 #[test]
+fn a_restart_that_nobody_saw_is_no_roll_that_was_stopped_half_way() {
+    let mut drive = drive(cluster(spec()), 0.0);
+    drive.run(at(10), |_, _| {});
+    let known = drive.working.components[0].stable.clone().unwrap();
+    // While no controller is there the restart comes to its end, and then another template comes.
+    drive.cluster.restart("shop-api", "noon");
+    for _ in 0..20 {
+        drive.cluster.now += SignedDuration::from_secs(1);
+        drive.cluster.settle();
+    }
+    drive.cluster.push_image("shop-api", "app:v2");
+    assert!(drive.cluster.sets.get(&known.replica_set).is_none_or(|set| set.current() == 0));
+    let stop = drive.run(at(600), |_, plan| assert_ne!(plan.status.state, RolloutState::Stalled));
+    assert_eq!(stop, Stop::AtRest, "{:#?}", drive.working);
+    assert_eq!(drive.working.state, RolloutState::Completed, "{:#?}", drive.working);
+    assert_eq!(share(&drive.cluster, "app:v2"), 100.0);
+    is_as_found(&drive.cluster);
+}
+
+#[test]
 fn a_restart_during_a_run_is_carried_out_at_its_end() {
     for percent in [10, 100] {
         let mut drive = run_at(cluster(spec()), percent);
