@@ -9,18 +9,22 @@ use serde_json::Value;
 
 use crate::read;
 
-/// The page with everything between `<!-- counted: NAME -->` and `<!-- end -->` as it was counted last.
-pub fn filled(page: &str) -> Result<String, String> {
-    let mut filled = page.to_owned();
-    for (name, text) in [
-        ("searches", searches()?),
-        ("faults", faults()?),
-        ("engine bugs", bugs(&json("flaws.json")?)),
-        ("edge bugs", bugs(&edges()?)),
+/// The page with everything between `<!-- counted: NAME -->` and `<!-- end -->` as it was counted last, and what could not be
+/// counted, with the reason: there the page stays as it was.
+pub fn filled(page: &str) -> Result<(String, Vec<String>), String> {
+    let (mut filled, mut missing) = (page.to_owned(), Vec::new());
+    for (name, counted) in [
+        ("searches", searches()),
+        ("faults", faults()),
+        ("engine bugs", json("flaws.json").map(|rows| bugs(&rows))),
+        ("edge bugs", edges().map(|rows| bugs(&rows))),
     ] {
-        filled = replaced(&filled, name, &text)?;
+        match counted {
+            Ok(text) => filled = replaced(&filled, name, &text)?,
+            Err(why) => missing.push(format!("{name}: {why}")),
+        }
     }
-    Ok(filled)
+    Ok((filled, missing))
 }
 
 fn replaced(page: &str, name: &str, text: &str) -> Result<String, String> {

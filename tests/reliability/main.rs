@@ -22,7 +22,8 @@ fn read(path: &Path) -> Result<String, String> {
 
 fn write() -> Result<(), String> {
     let path = at("docs/reliability.md");
-    let page = counted::filled(&read(&path)?)?;
+    let (page, missing) = counted::filled(&read(&path)?)?;
+    missing.iter().for_each(|why| println!("not counted: {why}"));
     fs::write(&path, page).map_err(|error| format!("{}: {error}", path.display()))?;
     println!("written to docs/reliability.md");
     Ok(())

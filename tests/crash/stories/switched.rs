@@ -1,5 +1,7 @@
 //! Feature switches that are set while a gate fails.
 
+use std::sync::Arc;
+
 use palier::apiserver::{Kind, Store};
 use palier::rig::given::SHOP;
 use palier::rig::{Late, Rig};
@@ -34,10 +36,15 @@ async fn open(rig: &Rig, deadline: &str) -> Result<(), Late> {
     push(rig, "api", "v2");
     reaches(rig, "api", 50).await?;
     is_bad(rig, "api", "v2").await?;
-    let is_off = |store: &Store| {
+    // A mode that cannot be entered in time, because the API server forbids it, ends the run.
+    let is_off_or_over = |store: &Store| {
+        let has_ended = |it: &Arc<Value>| {
+            !it["status"]["run"]["endedAt"].is_null() || it["status"]["run"]["intent"] == "RollBack"
+        };
         store.get(Kind::ConfigMap, SHOP, "flags").is_some_and(|map| map["data"]["SEARCH"] == "off")
+            || store.get(Kind::Rollout, SHOP, "shop").is_some_and(has_ended)
     };
-    rig.until("the search is off", PATIENCE, is_off).await
+    rig.until("the search is off, or the run goes back", PATIENCE, is_off_or_over).await
 }
 
 /// With the search off it is good again: the switches go back and the run goes on.
