@@ -274,7 +274,13 @@ impl Monitors {
         let lost = shares.get(&None).copied().unwrap_or(0.0);
         let has_pods = cluster.sets.values().any(|set| set.app == workload && set.available > 0);
         let memory = self.memory.entry(workload.to_owned()).or_default();
-        if lost == 0.0 || !has_pods || !cluster.gateway_accepts || self.has_jumped {
+        // Nobody can help whom the pods of a whole version fail: the other version has earned no more than it has.
+        let fails_whole = |image: &str, replicas: i32| {
+            replicas > 0 && cluster.ailing.get(image).is_some_and(|ailing| ailing.pods >= replicas)
+        };
+        let ails =
+            cluster.sets.values().any(|set| set.app == workload && fails_whole(&set.image, set.replicas));
+        if lost == 0.0 || !has_pods || ails || !cluster.gateway_accepts || self.has_jumped {
             memory.unserved_since = None;
             return;
         }
