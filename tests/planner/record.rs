@@ -16,7 +16,7 @@ thread_local! {
     static DECISIONS: RefCell<u64> = const { RefCell::new(0) };
 }
 
-/// Counts an event by the name of its variant; `{:?}` of one begins with it.
+/// Counts an event by the name of its variant; `{:?}` of one begins with it. What goes well is no fault.
 pub fn count(event: &impl Debug) {
     let whole = format!("{event:?}");
     let name = whole.split(|c: char| !c.is_alphanumeric()).next().unwrap_or_default();
@@ -28,6 +28,9 @@ pub fn count(event: &impl Debug) {
         "Act" if whole.contains("Retry") => "a person retries",
         name => in_words(name),
     };
+    if matches!(words, "" | "Succeeds") {
+        return;
+    }
     let words = words.to_owned();
     COUNTS.with_borrow_mut(|counts| *counts.entry(words).or_default() += 1);
 }
@@ -74,6 +77,7 @@ fn in_words(name: &str) -> &str {
         "Gate" => "a gate fails, or passes again",
         "Set" | "Drop" | "State" | "Beside" => "a person edits a ConfigMap with switches",
         "Anew" => "a ConfigMap is deleted and created anew",
+        "Ail" => "pods of a version are ill",
         "RefuseMap" => "the API server refuses a ConfigMap for a while",
         other => other,
     }
