@@ -34,7 +34,7 @@ unit: ## Units, properties, the house; no cluster
 	$(CARGO) test --locked --lib --bins --test architecture --test planner --test cli --test lint --test prometheus --test api --test controller --test fuzz --test gates-smoke
 
 .PHONY: crash
-crash: ## The real controller in a simulated cluster: every fault at every write, and random stories
+crash: ## The real controller in a simulated cluster: drawn faults at its writes (SIEVE=full: all of them), and random stories
 	$(CARGO) test --locked --quiet --profile search --test crash
 
 .PHONY: e2e

@@ -81,8 +81,8 @@ fn searches() -> Result<String, String> {
     );
     let _ = writeln!(
         text,
-        "| every order of events in a small world | `make model` | {} states, {} steps; every combination of {} troubles at any place of a run; {} aborts and {} \
-         ends played from them; {} late writes of a former leader |",
+        "| every order of events in a small world | `make model` | {} states, {} steps; combinations of up to {} troubles at any place of a run; {} aborts and {} \
+         ends played from them; late writes of a former leader: {} |",
         number(&model["states"]),
         number(&model["steps"]),
         model["troubles"],
@@ -92,15 +92,14 @@ fn searches() -> Result<String, String> {
     );
     let _ = writeln!(
         text,
-        "| the sieve | `make crash` | {} performances of {} stories, each with one fault |",
+        "| the sieve | `make crash` | {} performances of {} stories: drawn single faults, pairs, time travels, deletions |",
         number(&crash["performances"]),
         number(&crash["stories"])
     );
     let _ = writeln!(
         text,
-        "| random stories | `make crash` | {} stories, from seed {} on |",
-        number(&crash["random"]),
-        crash["first_seed"]
+        "| random stories | `make crash` | {} stories, half of them with others at work |",
+        number(&crash["random"])
     );
     Ok(text)
 }
