@@ -35,7 +35,7 @@ unit: ## Units, properties, the house; no cluster
 
 .PHONY: crash
 crash: ## The real controller in a simulated cluster: drawn faults at its writes (SIEVE=full: all of them), and random stories
-	$(CARGO) test --locked --quiet --profile search --test crash
+	$(SEARCH) --test crash
 
 .PHONY: e2e
 e2e: lab-build ## The chart's policies, the simulated API server's likeness and the end-to-end suite on the local control plane

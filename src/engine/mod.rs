@@ -58,7 +58,7 @@ mod turn;
 pub mod units;
 pub mod world;
 
-pub use counting::{choose, learn};
+pub use counting::{choose, judge_share, learn};
 pub use decide::decide;
 pub use plan::{Ask, Happening, Inquiry, Measurement, Plan, Reason, Write};
 pub use references::{References, references};

@@ -120,10 +120,15 @@ impl<R: Into<Reply>, F: FnMut(&Measurement, Timestamp) -> R> Drive<F> {
     pub fn turn(&mut self, inspect: &mut impl FnMut(&Cluster, &Plan) -> bool) -> Plan {
         self.catch_up();
         let plan = self.plan();
-        self.turns += 1;
-        self.act(&plan, inspect);
-        self.cluster.settle();
+        self.carry_out(&plan, inspect);
         plan
+    }
+
+    /// The rest of a turn, for whoever has decided already: `plan` is what was decided from the present [`Drive::world`].
+    pub fn carry_out(&mut self, plan: &Plan, inspect: &mut impl FnMut(&Cluster, &Plan) -> bool) {
+        self.turns += 1;
+        self.act(plan, inspect);
+        self.cluster.settle();
     }
 
     /// The clock is set to another time. What was asked is answered as soon as it would have been.

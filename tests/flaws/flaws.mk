@@ -6,13 +6,13 @@
 # Scripts of `make seeds` and `make soak-engine`, and states of `make model`.
 SEEDS ?= 20000
 STATES ?= 200000
-SEARCH := $(CARGO) test --locked --quiet --profile search
+SEARCH := $(CARGO) test --locked --quiet --profile search --features flaws
 
 searches: seeds model flaws ## Random scripts, every order of events in a small world, and bugs put back
 
 flaws: ## Bugs put back into the engine and the edges: each must be seen
-	$(SEARCH) --features flaws --test flaws
-	$(SEARCH) --features flaws --test crash --test prometheus --test controller put_back::
+	$(SEARCH) --test flaws
+	$(SEARCH) --test crash --test prometheus --test controller put_back::
 
 seeds: ## Random scripts through the engine (SEEDS=20000)
 	SEEDS=$(SEEDS) $(SEARCH) --test seeds

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::process::Output;
 use std::sync::Arc;
 
 use axum::http::{StatusCode, Uri};
@@ -64,6 +65,11 @@ fn answer(objects: &Objects, path: &str) -> Response {
 
 /// The codes of what is found in the least Rollout beside such a cluster.
 async fn found(name: &str, objects: Objects) -> Vec<String> {
+    codes(&beside(name, GOOD, objects).await)
+}
+
+/// What is found in a manifest beside such a cluster.
+async fn beside(name: &str, manifest: &str, objects: Objects) -> Output {
     let objects = Arc::new(objects);
     let app = axum::Router::new().fallback(move |uri: Uri| {
         let objects = objects.clone();
@@ -78,14 +84,48 @@ async fn found(name: &str, objects: Objects) -> Vec<String> {
         "contexts": [{"name": "test", "context": {"cluster": "test", "user": "test"}}],
     });
     fs::write(&file, config.to_string()).unwrap();
-    let output = lint(&[GOOD, "--cluster", "--kubeconfig", file.to_str().unwrap()]).await;
+    let output = lint(&[manifest, "--cluster", "--kubeconfig", file.to_str().unwrap()]).await;
     fs::remove_file(&file).unwrap();
-    codes(&output)
+    output
 }
 
 #[tokio::test]
 async fn a_cluster_that_has_what_is_named_is_no_finding() {
     assert_eq!(found("whole", whole()).await, [""; 0]);
+}
+
+#[tokio::test]
+async fn templates_of_the_cluster_give_their_gates() {
+    const PATH: &str = "/apis/palier.dev/v1alpha1/clustergatetemplates/http";
+    let rollout = r#"{"apiVersion": "palier.dev/v1alpha1", "kind": "Rollout", "metadata": {"name": "shop"}, "spec": {
+        "components": [{"name": "api", "workloadRef": {"name": "shop-api"},
+            "traffic": {"service": "shop-api", "gatewayAPI": {"httpRoutes": [{"name": "shop"}]}}}],
+        "gatesFrom": [{"kind": "ClusterGateTemplate", "name": "http", "parameters": {"limit": "0.01"}}]}}"#;
+    let file = std::env::temp_dir().join(format!("palier-lint-from-{}.json", std::process::id()));
+    fs::write(&file, rollout).unwrap();
+    let template = |queries: Value, source: &str| {
+        let mut prometheus = queries;
+        prometheus["source"] = json!(source);
+        let gate = json!({"name": "errors", "prometheus": prometheus, "threshold": {"max": "$limit"}});
+        let parameters = json!([{"name": "limit", "type": "Number", "description": "The most"}]);
+        let mut objects = whole();
+        add(&mut objects, PATH, json!({"spec": {"parameters": parameters, "gates": [gate]}}));
+        objects
+    };
+    let counters = json!({"bad": "sum by (pod) (requests_total{pod=~\"$pods\",code=~\"5..\"})",
+                          "total": "sum by (pod) (requests_total{pod=~\"$pods\"})"});
+    let rates = json!({"bad": "sum by (pod) (rate(requests_total{pod=~\"$pods\",code=~\"5..\"}[1m]))",
+                       "total": "sum by (pod) (requests_total{pod=~\"$pods\"})"});
+    let look = |name, queries, source| beside(name, file.to_str().unwrap(), template(queries, source));
+    assert_eq!(codes(&look("from", counters.clone(), "default").await), [""; 0]);
+    // A mistake in the cluster's template stands at the entry that names it.
+    let output = look("from-rates", rates, "default").await;
+    assert_eq!(codes(&output), ["PAL201 spec.gatesFrom[http]"]);
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(said.contains("(in the cluster's template: prometheus.bad)"), "{said}");
+    // So does a source that only the template names.
+    assert_eq!(codes(&look("from-source", counters, "elsewhere").await), ["PAL704 spec.gatesFrom[http]"]);
+    fs::remove_file(&file).unwrap();
 }
 
 #[tokio::test]

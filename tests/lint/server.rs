@@ -199,3 +199,22 @@ async fn the_traffic_is_measured_and_says_what_a_phase_can_find() {
     let output = lint(&[&[SHORT, "--prometheus-url", &counted(24).await][..], &flags].concat()).await;
     assert_eq!(codes(&output), ["PAL401 spec.phases[pilot].bakeTime"]);
 }
+
+#[tokio::test]
+async fn a_limit_of_counts_is_held_against_each_window() {
+    const SHARE: &str = "tests/lint/good/share-of-counters.yaml";
+    let url = counted(6_000).await;
+    assert_eq!(codes(&lint(&[SHARE, "--prometheus-url", &url]).await), [""; 0]);
+    // 2 % of the requests are bad.
+    let strict = std::fs::read_to_string(root().join(SHARE)).unwrap().replace("max: 0.03", "max: 0.015");
+    let file = std::env::temp_dir().join(format!("palier-lint-share-{}.yaml", std::process::id()));
+    std::fs::write(&file, strict).unwrap();
+    let output = lint(&[file.to_str().unwrap(), "--prometheus-url", &url]).await;
+    std::fs::remove_file(&file).unwrap();
+    assert_eq!(codes(&output), ["PAL703 spec.gates[errors].threshold"]);
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(
+        said.contains("of 72 windows of 5m") && said.contains("72 would have failed; the worst had 2.00 %"),
+        "{said}"
+    );
+}

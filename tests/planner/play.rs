@@ -40,10 +40,12 @@ impl<F: FnMut(&Measurement, Timestamp) -> Reply> Play<F> {
     /// Does all that is to do now and goes on to what is due next.
     pub fn go_on(&mut self) -> Stop {
         let at = self.drive.cluster.now;
+        let mut before = self.drive.world();
         for _ in 0..100 {
-            let before = self.drive.world();
             let plan = self.turn(None);
-            let is_busy = plan.persist || !plan.writes.is_empty() || self.drive.world() != before;
+            let after = self.drive.world();
+            let is_busy = plan.persist || !plan.writes.is_empty() || after != before;
+            before = after;
             if let Some(next) = self.drive.next(&plan).filter(|_| !is_busy) {
                 self.drive.cluster.now = next.max(at);
                 return Stop::Limit;
@@ -78,13 +80,14 @@ impl<F: FnMut(&Measurement, Timestamp) -> Reply> Play<F> {
         let plan = if is_dead {
             self.drive.plan()
         } else {
-            self.drive.turn(&mut |cluster, plan| {
+            self.drive.carry_out(&plan, &mut |cluster, plan| {
                 monitors.look(cluster);
                 count += 1;
                 is_dead = crash_after.is_some_and(|after| count >= after);
                 is_lost = is_dead && !plan.persist;
                 !is_dead
-            })
+            });
+            plan
         };
         if is_lost {
             monitors.lose_answers(&world, known);
@@ -96,10 +99,12 @@ impl<F: FnMut(&Measurement, Timestamp) -> Reply> Play<F> {
 
     pub fn run(&mut self, seconds: i64) -> Stop {
         let limit = self.drive.cluster.now + SignedDuration::from_secs(seconds);
+        let mut before = self.drive.world();
         for _ in 0..600 {
-            let before = self.drive.world();
             let plan = self.turn(None);
-            let is_busy = plan.persist || !plan.writes.is_empty() || self.drive.world() != before;
+            let after = self.drive.world();
+            let is_busy = plan.persist || !plan.writes.is_empty() || after != before;
+            before = after;
             if is_busy {
                 continue;
             }
@@ -111,6 +116,8 @@ impl<F: FnMut(&Measurement, Timestamp) -> Reply> Play<F> {
                 }
                 Some(at) => self.drive.cluster.now = at.max(self.drive.cluster.now),
             }
+            // The clock may show in it.
+            before = self.drive.world();
         }
         Stop::Restless
     }

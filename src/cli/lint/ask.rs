@@ -5,7 +5,9 @@ use serde_json::Value;
 
 use crate::adapters::prometheus::PrometheusClient;
 use crate::api::Span;
-use crate::engine::lint::answers::{choices, choosable, histories, measured, questions, today, yesterday};
+use crate::engine::lint::answers::{
+    choices, choosable, histories, in_windows, measured, questions, today, yesterday,
+};
 use crate::engine::lint::{Finding, Given, Measured};
 use crate::engine::{Ask, choose};
 
@@ -26,7 +28,7 @@ pub struct Said {
 }
 
 /// Asks each query once, what it would have answered over the last day, and what a run would learn before it begins. A server
-/// that does not answer is a finding.
+/// that does not answer is a finding. Templates may be of the files or, at the end of `values`, of the cluster.
 pub async fn metrics(client: &PrometheusClient, values: &[Value], given: &Given) -> Said {
     let now = Timestamp::now();
     let before = |span: Span| now.checked_sub(span.as_signed()).unwrap_or(now);
@@ -62,7 +64,9 @@ pub async fn metrics(client: &PrometheusClient, values: &[Value], given: &Given)
     for history in histories(values, given, &chosen) {
         let queries = history.queries.clone();
         let ask = Ask::Series { queries, from: before(HISTORY), until: now, step: Span::seconds(60) };
-        said.measured.extend(measured(&history, &client.ask(&ask).await));
+        let answer = client.ask(&ask).await;
+        said.found.extend(in_windows(&history, &answer));
+        said.measured.extend(measured(&history, &answer));
     }
     said
 }

@@ -34,10 +34,19 @@ pub async fn look(cluster: &Cluster, values: &[Value], given: &Given) -> Result<
             live.objects.push(object);
         }
     };
-    for wanted in named_objects(values, given) {
-        match get(cluster, &wanted).await? {
-            Some(object) => add(&mut live, object),
-            None => live.missing.push(not_in_the_cluster(&wanted)),
+    let mut asked = BTreeSet::new();
+    // Gates of the cluster's templates name sources in their turn.
+    for _ in 0..2 {
+        let known = [values, &live.objects].concat();
+        let given = Given { live: live.objects.len(), ..given.clone() };
+        for wanted in named_objects(&known, &given) {
+            if !asked.insert((wanted.kind, wanted.namespace.clone(), wanted.name.clone())) {
+                continue;
+            }
+            match get(cluster, &wanted).await? {
+                Some(object) => add(&mut live, object),
+                None => live.missing.push(not_in_the_cluster(&wanted)),
+            }
         }
     }
     for wanted in around(values, &live.objects, given) {

@@ -10,6 +10,7 @@ pub mod yaml;
 use std::path::PathBuf;
 
 use crate::api::Span;
+use crate::engine::lint::answers::send_home;
 use crate::engine::lint::{Finding, Given, Severity, counting_gates, lint};
 
 use super::metric_server::{Limits, MetricServerArgs};
@@ -103,11 +104,11 @@ pub(super) async fn run(target: &Target, args: &LintArgs, printer: &Printer) -> 
         gathered.add_live(live.objects);
     }
     if let Some(client) = args.server.client(target, LIMITS).await? {
-        let of_files = Given { live: 0, ..given.clone() };
-        let said = ask::metrics(&client, &values, &of_files).await;
+        let said = ask::metrics(&client, &gathered.values(), &given).await;
         asked.extend(said.found);
         given.measured = said.measured;
     }
+    send_home(&gathered.values(), &given, &mut asked);
     let mut findings = lint(&gathered.values(), &given);
     findings.extend(asked);
     let placed = placed(&gathered, findings);

@@ -202,7 +202,7 @@ fn by_window(
         stable: sum.stable.plus(block.stable),
     });
     let verdict = match by {
-        CountersRule::Share(limits) => judge_share(limits, seen.canary),
+        CountersRule::Share(limits) => judge_share(limits, seen.canary).verdict,
         CountersRule::Compare(it) => {
             let settings = compare::Settings {
                 max_ratio: it.max_ratio,
@@ -219,13 +219,15 @@ fn by_window(
     Some(Judgement { verdict, value, message: gates::clipped(&message) })
 }
 
-fn judge_share(limits: &Threshold, canary: Arm) -> Verdict {
+/// The canary's share of bad requests against limits, with a bound of 95 %.
+#[must_use]
+pub fn judge_share(limits: &Threshold, canary: Arm) -> threshold::Check {
     let settings = threshold::Settings {
         limits: threshold::Limits { min: limits.min, max: limits.max },
         min_samples: limits.min_samples.map(|samples| samples as f64),
         confidence: 0.95,
     };
-    threshold::judge_share(&settings, canary.bad, canary.total).verdict
+    threshold::judge_share(&settings, canary.bad, canary.total)
 }
 
 /// Puts counts where people see them: in place of those before, or on top of them.

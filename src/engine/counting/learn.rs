@@ -161,6 +161,23 @@ pub fn habits(bad: &[Line], total: &[Line], stable: &str, canary_share: i32) -> 
     })
 }
 
+/// The requests of the ReplicaSet `stable`, all pods together, in one `window` after the other, from counters by minute. A window is a
+/// minute at least; those without a request are left out.
+#[must_use]
+pub fn windows(bad: &[Line], total: &[Line], stable: &str, window: Span) -> Vec<Arm> {
+    let (minutes, _) = rates(bad, total, stable);
+    let Some(minutes) = minutes.first() else { return Vec::new() };
+    let Some(first) = minutes.keys().next() else { return Vec::new() };
+    let long = window.max(MINUTE).as_millis();
+    let mut all: BTreeMap<i64, Arm> = BTreeMap::new();
+    for (at, pods) in minutes {
+        let index = (at.as_millisecond() - first.as_millisecond()) / long;
+        let seen = all.entry(index).or_default();
+        *seen = pods.iter().fold(*seen, |sum, pod| sum.plus(*pod));
+    }
+    all.into_values().filter(|it| it.total > 0.0).collect()
+}
+
 fn numbers(line: &Line) -> BTreeMap<Timestamp, f64> {
     let number = |(at, reading): &(Timestamp, Reading)| match reading {
         Reading::Number(number) if number.is_finite() && *number >= 0.0 => Some((*at, *number)),

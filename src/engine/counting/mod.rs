@@ -32,6 +32,7 @@ use super::statistics::trial::{Kind, Settings, Trial};
 use super::statistics::{Starts, histogram};
 use super::turn::after;
 
+pub use act::judge_share;
 use act::{Others, fold};
 pub(super) use gather::{begin_anew, gather};
 

@@ -4,15 +4,17 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use crate::api::{Component, Gate, MetricSource, Preset, Rule, Span, Threshold};
+use crate::api::{Component, CountersRule, Gate, MetricSource, Preset, Rule, Span, Threshold, Verdict};
 use crate::engine::judges::steps;
-use crate::engine::learn::habits;
+use crate::engine::learn::{habits, windows};
 use crate::engine::query::{QueryError, Variables, substitute};
-use crate::engine::{Answer, Line, Reading, choose};
+use crate::engine::statistics::Arm;
+use crate::engine::{Answer, Line, Reading, choose, judge_share};
 
 use super::catalog::{FAILED_YESTERDAY, NO_CHOICE, NO_GOOD_ANSWER, NOTHING_TODAY, SEVERAL_SERIES};
 use super::queries::{asked, presets};
 use super::scene::{GateAt, Scene, Subject, gates};
+use super::templates;
 use super::{Desk, Finding, Given, Measured};
 
 /// A question about a gate, with the object and field that it is about.
@@ -64,7 +66,7 @@ struct Met<'s> {
 /// Calls `look` for each gate and component, as if the component's stable pods were the canary.
 fn each(objects: &[Value], given: &Given, mut look: impl FnMut(Met<'_>)) {
     let scene = Scene::new(objects, given);
-    for subject in &scene.rollouts {
+    for subject in scene.rollouts.iter().filter(|it| !scene.is_live(it.object)) {
         for at in gates(&subject.rollout.spec) {
             for component in &at.judged {
                 let variables = variables(subject, at.gate, component);
@@ -142,6 +144,8 @@ pub struct History {
     pub queries: Vec<String>,
     /// The canary's share of traffic in the first phase, in per cent.
     pub share: i32,
+    /// The limits of a share in a window, and how long the window is.
+    pub limits: Option<(Threshold, Span)>,
 }
 
 /// What would be learned before a run, of each gate that counts bad requests. `chosen` says what `Auto` stands for.
@@ -155,7 +159,11 @@ pub fn histories(objects: &[Value], given: &Given, chosen: &[(Choice, Preset)]) 
             it.0.object == met.object && it.0.field == field && it.0.variables.component == *component
         };
         let preset = chosen.iter().find(is_it).map(|it| it.1).or(gate.prometheus.preset);
-        let Some(Rule::Counters { asked: Some((bad, total)), .. }) = gate.rule_by(preset) else { return };
+        let Some(Rule::Counters { asked: Some((bad, total)), by, .. }) = gate.rule_by(preset) else { return };
+        let limits = match by {
+            CountersRule::Share(limits) => Some((*limits, gate.window)),
+            _ => None,
+        };
         let queries = [bad, total].map(|query| substitute(query, &met.variables));
         if let [Ok(bad), Ok(total)] = queries {
             let (field, component) = (met.at.field.clone(), component.clone());
@@ -165,6 +173,7 @@ pub fn histories(objects: &[Value], given: &Given, chosen: &[(Choice, Preset)]) 
                 component,
                 queries: vec![bad, total],
                 share: met.share,
+                limits,
             });
         }
     });
@@ -174,6 +183,14 @@ pub fn histories(objects: &[Value], given: &Given, chosen: &[(Choice, Preset)]) 
 /// The traffic that counters by minute tell of, as those pods have it that are there now.
 #[must_use]
 pub fn measured(history: &History, answer: &Answer) -> Option<Measured> {
+    let (bad, total, stable) = counts(answer)?;
+    let habits = habits(bad, total, &stable, history.share)?;
+    let (object, field, component) = (history.object, history.field.clone(), history.component.clone());
+    Some(Measured { object, field, component, habits })
+}
+
+/// The counters of bad requests and of all, and the ReplicaSet that most of the pods have which count now.
+fn counts(answer: &Answer) -> Option<(&[Line], &[Line], String)> {
     let Answer::Series(series) = answer else { return None };
     let [bad, total] = series.as_slice() else { return None };
     let last = |line: &Line| line.points.last().map(|(at, _)| *at);
@@ -184,9 +201,37 @@ pub fn measured(history: &History, answer: &Answer) -> Option<Measured> {
         *pods.entry(set).or_default() += 1;
     }
     let (stable, _) = pods.into_iter().max_by_key(|(_, count)| *count)?;
-    let habits = habits(bad, total, &stable, history.share)?;
-    let (object, field, component) = (history.object, history.field.clone(), history.component.clone());
-    Some(Measured { object, field, component, habits })
+    Some((bad, total, stable))
+}
+
+/// How the limits of a share would have judged the stable pods, all together, in each window of the hours that were asked for.
+#[must_use]
+pub fn in_windows(history: &History, answer: &Answer) -> Option<Finding> {
+    let (limits, window) = history.limits.as_ref()?;
+    let (bad, total, stable) = counts(answer)?;
+    let all = windows(bad, total, &stable, *window);
+    let failed: Vec<_> =
+        all.iter().filter(|it| judge_share(limits, **it).verdict == Verdict::Fail).copied().collect();
+    let share = |arm: &Arm| arm.bad / arm.total;
+    let fold = if limits.max.is_some() { f64::max } else { f64::min };
+    let worst = failed.iter().map(share).reduce(fold)?;
+    let message = format!(
+        "of {} windows of {window} of the stable pods in the last hours {} would have failed; the worst had {:.2} % bad requests",
+        all.len(),
+        failed.len(),
+        worst * 100.0
+    );
+    let fix = "Loosen the limit to what healthy traffic does, or leave the threshold out: bad and total alone compare with stable.";
+    let (object, field) = (history.object, format!("{}.threshold", history.field));
+    Some(Finding { object, field, check: &FAILED_YESTERDAY, message, fix: fix.to_owned() })
+}
+
+/// Findings about gates of templates, sent to where they can be mended.
+pub fn send_home(objects: &[Value], given: &Given, found: &mut [Finding]) {
+    let scene = Scene::new(objects, given);
+    for subject in scene.rollouts.iter().filter(|it| !scene.is_live(it.object)) {
+        templates::send_home(subject, found);
+    }
 }
 
 /// The preset that the answer of this moment allows, or what keeps it from one.

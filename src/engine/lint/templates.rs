@@ -21,10 +21,16 @@ use super::{Desk, Finding, counters, limits, objects, queries};
 pub struct Home {
     /// Its field in the Rollout with all its gates, such as `spec.gates[3]`.
     field: String,
-    /// Index of the template.
-    object: usize,
-    /// Its field there.
-    home: String,
+    /// Where whoever mends it looks.
+    at: Place,
+}
+
+/// Where a finding about a gate of a template stands.
+enum Place {
+    /// At the gate in the template, by the template's index: it is in the files.
+    Template(usize, String),
+    /// At the entry of `gatesFrom` that names it: the template is in the cluster alone.
+    Entry(String),
 }
 
 /// What became of the `gatesFrom` of a Rollout.
@@ -98,7 +104,12 @@ fn tell(scene: &Scene<'_>, subject: &Subject) -> Told {
     let homes = expansion.origins.iter().filter_map(|origin| {
         let object = *objects.get(&(origin.kind, origin.name.clone()))?;
         let field = field_of(&expansion.spec, origin)?;
-        Some(Home { field, object, home: format!("spec.gates[{}]", origin.gate_index) })
+        let at = if scene.is_live(object) {
+            Place::Entry(entry_of(origin.component, origin.index))
+        } else {
+            Place::Template(object, format!("spec.gates[{}]", origin.gate_index))
+        };
+        Some(Home { field, at })
     });
     let homes = homes.collect();
     Told { expansion, homes }
@@ -123,15 +134,29 @@ fn field_of(spec: &RolloutSpec, origin: &Origin) -> Option<String> {
     Some(format!("{before}[{index}]"))
 }
 
-/// Findings about gates of templates go to the template.
+/// The entry of `gatesFrom` of a Rollout, or of one of its components.
+fn entry_of(component: Option<usize>, index: usize) -> String {
+    let place = component.map_or("spec".to_owned(), |at| format!("spec.components[{at}]"));
+    format!("{place}.gatesFrom[{index}]")
+}
+
+/// Findings about gates of templates go to the template, or to the entry that names it.
 pub fn send_home(subject: &Subject, found: &mut [Finding]) {
     for finding in found.iter_mut().filter(|it| it.object == subject.object) {
         let home = subject.homes.iter().find_map(|home| {
             let rest = finding.field.strip_prefix(&home.field)?;
-            (rest.is_empty() || rest.starts_with('.')).then(|| (home.object, format!("{}{rest}", home.home)))
+            (rest.is_empty() || rest.starts_with('.')).then_some((&home.at, rest))
         });
-        if let Some((object, field)) = home {
-            (finding.object, finding.field) = (object, field);
+        match home {
+            Some((Place::Template(object, field), rest)) => {
+                (finding.object, finding.field) = (*object, format!("{field}{rest}"));
+            }
+            Some((Place::Entry(entry), rest)) => {
+                let about = rest.trim_start_matches('.');
+                finding.message = format!("{} (in the cluster's template: {about})", finding.message);
+                finding.field.clone_from(entry);
+            }
+            None => {}
         }
     }
 }
@@ -156,7 +181,7 @@ pub fn wanted(subject: &Subject) -> Vec<(TemplateKind, String, String)> {
 /// Checks what Rollouts make of templates, and templates by themselves.
 pub fn check(scene: &Scene<'_>, found: &mut Vec<Finding>) {
     let mut used = Vec::new();
-    for subject in &scene.rollouts {
+    for subject in scene.rollouts.iter().filter(|it| !scene.is_live(it.object)) {
         for (kind, field, name) in wanted(subject) {
             match template_of(scene, subject, kind, &name) {
                 Some((template, _)) => used.push(template.index),
@@ -166,7 +191,8 @@ pub fn check(scene: &Scene<'_>, found: &mut Vec<Finding>) {
         problems(scene, subject, found);
     }
     for kind in TemplateKind::ALL {
-        for template in scene.of_kind("palier.dev", kind.as_str()) {
+        let all = scene.of_kind("palier.dev", kind.as_str());
+        for template in all.filter(|it| !scene.is_live(it.index)) {
             let Ok(spec) = serde_json::from_value::<GateTemplateSpec>(template.object["spec"].clone()) else {
                 continue;
             };
@@ -227,8 +253,7 @@ fn say(
     (problem, entry): (&Problem, &GatesFrom),
     found: &mut Vec<Finding>,
 ) {
-    let place = problem.component.map_or("spec".to_owned(), |at| format!("spec.components[{at}]"));
-    let field = format!("{place}.gatesFrom[{}]", problem.index);
+    let field = entry_of(problem.component, problem.index);
     let (message, fix) = split(&problem.says);
     match &problem.at {
         At::Entry => {
@@ -246,8 +271,13 @@ fn say(
             let object = template_of(scene, subject, entry.kind, &entry.name)
                 .map_or(subject.object, |(found, _)| found.index);
             let dot = if below.is_empty() || below.starts_with('[') { "" } else { "." };
-            let field = format!("spec.gates[{at}]{dot}{below}");
-            Desk { object, found }.say(&TEMPLATE_GATE, field, message, fix);
+            let gate = format!("spec.gates[{at}]{dot}{below}");
+            if scene.is_live(object) {
+                let message = format!("{message} (in the cluster's template: {gate})");
+                Desk { object: subject.object, found }.say(&TEMPLATE_GATE, field, message, fix);
+            } else {
+                Desk { object, found }.say(&TEMPLATE_GATE, gate, message, fix);
+            }
         }
     }
 }

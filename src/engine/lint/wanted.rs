@@ -106,7 +106,7 @@ pub struct Wanted {
 pub fn named_objects(objects: &[Value], given: &Given) -> Vec<Wanted> {
     let scene = Scene::new(objects, given);
     let mut all: Vec<Wanted> = Vec::new();
-    for subject in &scene.rollouts {
+    for subject in scene.rollouts.iter().filter(|it| !scene.is_live(it.object)) {
         for wanted in of(subject) {
             if !all.iter().any(|it| {
                 (it.kind, &it.namespace, &it.name) == (wanted.kind, &wanted.namespace, &wanted.name)
