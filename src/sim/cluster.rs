@@ -9,7 +9,6 @@ use crate::api::names::{CANARY_SUFFIX, POD_TEMPLATE_HASH};
 use crate::api::{GateTemplateSpec, RolloutSpec, RolloutStatus, Span, TemplateKind};
 use crate::engine::gate_templates::{self, GateTemplates};
 use crate::engine::references;
-use crate::engine::revision::{revision_of, template_hash_of};
 use crate::engine::world::{
     Acceptance, ActionSeen, Answered, ComponentSeen, ConfigMapSeen, DeploymentSeen, Look, ReplicaSetSeen,
     RolloutSeen, RouteKind, RouteSeen, Seen, ServiceSeen, World,
@@ -307,10 +306,11 @@ impl Cluster {
                     .iter()
                     .map(|(kind, route)| (*kind, route.clone(), self.route_seen(route)))
                     .collect(),
-                config: look(
-                    looked.contains(&Inquiry::Config(name.clone())),
-                    Some(super::config::look(self, status, &name, &refs.workload)),
-                ),
+                config: if looked.contains(&Inquiry::Config(name.clone())) {
+                    Look::Found(super::config::look(self, status, &name, &refs.workload))
+                } else {
+                    Look::Unknown
+                },
                 ..ComponentSeen::default()
             };
             (name, seen)
@@ -364,7 +364,7 @@ impl Cluster {
 
     pub(super) fn deployment_seen(&self, deployment: &Deployment) -> DeploymentSeen {
         let owned = || self.sets.values().filter(|set| set.owner_uid.as_ref() == Some(&deployment.at.uid));
-        let template_hash = template_hash_of(&deployment.template());
+        let (revision, template_hash) = deployment.identity();
         DeploymentSeen {
             at: deployment.at.clone(),
             rollout_label: deployment.rollout_label.clone(),
@@ -374,7 +374,7 @@ impl Cluster {
             replicas: deployment.replicas,
             selector: BTreeMap::from([("app".to_owned(), deployment.at.name.clone())]),
             template_labels: BTreeMap::from([("app".to_owned(), deployment.at.name.clone())]),
-            revision: revision_of(&deployment.template()),
+            revision,
             config_refs: self.configs.objects.keys().cloned().collect(),
             generation: 1,
             observed_generation: 1,

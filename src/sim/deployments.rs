@@ -4,14 +4,28 @@
 //! newest one is saturated the others go to zero; with several active ones it scales in proportion
 //! (`k8s.io/kubernetes/pkg/controller/deployment/sync.go`). Rolling is instant here.
 
+use std::cell::RefCell;
+use std::collections::HashMap;
+
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use crate::api::names::RESTARTED_AT;
-use crate::engine::revision::{revision_of, template_hash_of};
+use crate::engine::flaw::{self, Flaw};
+use crate::engine::revision::identity_of;
 use crate::engine::world::{ReplicaSetSeen, Seen};
 
 use super::cluster::Cluster;
+
+/// The most identities that a thread keeps.
+const IDENTITIES_MAX: usize = 1_000;
+
+/// What a template is made of.
+type Made = (bool, String, String, Option<String>);
+
+thread_local! {
+    static IDENTITIES: RefCell<HashMap<Made, (String, String)>> = RefCell::default();
+}
 
 /// A Deployment.
 #[derive(Clone, Debug)]
@@ -56,6 +70,23 @@ impl Deployment {
             template["metadata"]["annotations"] = json!({ RESTARTED_AT: at });
         }
         template
+    }
+
+    /// Revision and hash of the pod template. They are asked for at every look, so each is worked out once in a thread.
+    pub(super) fn identity(&self) -> (String, String) {
+        let key = (
+            // With this bug a restart changes the revision.
+            flaw::is(Flaw::RestartIsARelease),
+            self.at.name.clone(),
+            self.image.clone(),
+            self.restarted_at.clone(),
+        );
+        IDENTITIES.with_borrow_mut(|known| {
+            if known.len() >= IDENTITIES_MAX {
+                known.clear();
+            }
+            known.entry(key).or_insert_with(|| identity_of(&self.template())).clone()
+        })
     }
 
     pub(super) fn push(&mut self, image: &str, policy_active: bool) {
@@ -204,7 +235,7 @@ fn owned(cluster: &Cluster, deployment: &Deployment) -> Vec<ReplicaSet> {
 }
 
 fn roll(cluster: &mut Cluster, deployment: &Deployment) {
-    let template_hash = template_hash_of(&deployment.template());
+    let (revision, template_hash) = deployment.identity();
     let name = format!("{}-{template_hash}", deployment.at.name);
     let sets = owned(cluster, deployment);
     let newest = sets.iter().find(|set| set.template_hash == template_hash).map(|set| set.at.name.clone());
@@ -216,7 +247,7 @@ fn roll(cluster: &mut Cluster, deployment: &Deployment) {
             is_labelled: false,
             pod_hash: template_hash.clone(),
             image: deployment.image.clone(),
-            revision: revision_of(&deployment.template()),
+            revision: revision.clone(),
             template_hash: template_hash.clone(),
             retired: None,
             replicas: 0,
@@ -242,7 +273,7 @@ fn roll(cluster: &mut Cluster, deployment: &Deployment) {
 fn scale_paused(cluster: &mut Cluster, deployment: &Deployment) {
     let sets = owned(cluster, deployment);
     let active: Vec<&ReplicaSet> = sets.iter().filter(|set| set.replicas > 0).collect();
-    let template_hash = template_hash_of(&deployment.template());
+    let (_, template_hash) = deployment.identity();
     let newest = sets.iter().find(|set| set.template_hash == template_hash);
     if active.len() <= 1 {
         // Without an active one it is the newest that is left, whatever its template.

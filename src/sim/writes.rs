@@ -126,7 +126,8 @@ fn create_set(
     let Some(found) = cluster.deployments.get(&deployment.name).cloned() else {
         return conflict("no such Deployment");
     };
-    let is_same = crate::engine::revision::revision_of(&found.template()) == revision;
+    let (asked, template_hash) = found.identity();
+    let is_same = asked == revision;
     if found.at.uid != deployment.uid || !is_same || cluster.sets.contains_key(name) {
         return conflict("another template, or the name is taken");
     }
@@ -137,7 +138,7 @@ fn create_set(
         is_labelled: true,
         pod_hash: pod_hash.to_owned(),
         image: found.image.clone(),
-        template_hash: crate::engine::revision::template_hash_of(&found.template()),
+        template_hash,
         revision: revision.to_owned(),
         retired: None,
         replicas,

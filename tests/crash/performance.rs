@@ -40,8 +40,8 @@ pub struct Performance {
     pub writes: Vec<String>,
     /// Writes that count for faults.
     pub counted: Seen,
-    /// A digest of every committed revision.
-    pub digest: String,
+    /// Every committed revision.
+    pub log: Vec<Revision>,
 }
 
 /// Performs a story. Everything that happens by chance follows from `seed`.
@@ -86,14 +86,14 @@ pub fn perform(story: Story, seed: u64, faults: &Faults) -> Performance {
         if ours.len() > WRITES_MAX {
             broken.push(seen_at_the_end("P23", &log, format!("{} writes", ours.len())));
         }
-        let counted = hands.seen();
+        let writes = ours.iter().map(|it| line(it)).collect();
         Performance {
             broken,
             wrong: rig.server.read(all_wrong),
             end: rig.server.read(end_of),
-            writes: ours.iter().map(|it| line(it)).collect(),
-            counted,
-            digest: digest(&log),
+            writes,
+            counted: hands.seen(),
+            log,
         }
     })
     .expect("a runtime can be had")
@@ -130,6 +130,7 @@ pub fn seen_at_the_end(property: &'static str, log: &[Revision], what: String) -
     Broken { property, revision, at, what }
 }
 
+/// A digest of every committed revision.
 pub fn digest(log: &[Revision]) -> String {
     let mut hash = Sha256::new();
     for change in log {
