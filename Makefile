@@ -15,7 +15,7 @@ help: ## What can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  %-16s %s\n", $$1, $$2}'
 
 .PHONY: test
-test: fmt-check lint core unit crash e2e ## Everything: format, lint, units, properties, end-to-end
+test: fmt-check lint core unit crash searches e2e ## Everything: format, lint, units, properties, end-to-end
 
 .PHONY: fmt-check
 fmt-check:
@@ -31,10 +31,10 @@ core: ## The pure rings alone: proof that they need neither network nor runtime
 
 .PHONY: unit
 unit: ## Units, properties, the house; no cluster
-	$(CARGO) test --locked --lib --bins --test architecture --test planner --test cli --test lint --test prometheus --test api --test controller --test fuzz --test gates-smoke
+	$(CARGO) test --locked --lib --bins --test architecture --test planner --test cli --test lint --test prometheus --test api --test controller --test fuzz --test gates-smoke --test reliability
 
 .PHONY: crash
-crash: ## The real controller in a simulated cluster: drawn faults at its writes (SIEVE=full: all of them), and random stories
+crash: ## The real controller in a simulated cluster: every fault at every write (SIEVE=150: so many of each story), and random stories
 	$(SEARCH) --test crash
 
 .PHONY: e2e

@@ -72,9 +72,10 @@ pub(super) fn is_stable_whole(
         return Some(true);
     };
     match part.seen.replica_sets.iter().find(|set| set.at.name == stable.replica_set) {
-        Some(set) => Some(deployment.total_replicas <= set.current),
-        None if part.seen.replica_sets_complete => Some(false),
-        None => {
+        Some(set) if deployment.total_replicas <= set.current => Some(true),
+        // That it lacks pods says nothing while the ReplicaSets which may have them are not listed.
+        _ if part.seen.replica_sets_complete => Some(false),
+        _ => {
             turn.look(Inquiry::ReplicaSets(part.name.clone()));
             None
         }

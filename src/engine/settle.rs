@@ -80,6 +80,10 @@ fn lasting(status: &RolloutStatus) -> RolloutStatus {
             gate.evaluated_at = None;
             gate.sampled_at = None;
             gate.passes = 0;
+            if gate.tripped {
+                // It has failed often enough; how often since then changes nothing.
+                gate.consecutive_failures = 0;
+            }
             gate.recent.clear();
         }
         for counted in &mut component.statistics {

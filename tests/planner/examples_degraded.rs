@@ -385,7 +385,8 @@ fn a_switch_that_cannot_be_set_is_said_and_given_up_after_the_progress_deadline(
     drive.run(at(500), |cluster, _| is_as_found(cluster));
     assert_eq!(drive.working.state, RolloutState::DegradedMode);
     assert_eq!(drive.working.message, "degraded mode no-search is being entered: no right to patch");
-    assert!(drive.cluster.write_count - writes < 80, "{} writes", drive.cluster.write_count - writes);
+    // Its gates are asked every ten seconds; the API server, which refuses, every thirty.
+    assert!(drive.cluster.write_count - writes < 40, "{} writes", drive.cluster.write_count - writes);
     drive.run(at(900), |cluster, _| is_as_found(cluster));
     assert_eq!(drive.cluster.runs["shop-1"], Some(Outcome::RolledBack));
     let reason = &drive.working.run.as_ref().unwrap().reason;

@@ -150,14 +150,18 @@ fn look_at_writes(cluster: &Cluster, writes: &[Write], is_reliable: bool, is_lat
     }
 }
 
-/// P24: what we let roll is a version that has pods already, never one that nobody has proven.
+/// P24: what we let roll is a version that has pods already, or stable when somebody resumed the Deployment by hand and put the
+/// former template back; never one that nobody has proven.
 fn look_at_resume(cluster: &Cluster, workload: &str) {
     let Some(deployment) = cluster.deployments.get(workload).filter(|deployment| deployment.replicas > 0)
     else {
         return;
     };
+    let stable = cluster.status.components.iter().find(|it| it.workload == workload);
+    let stable = stable.and_then(|it| it.stable.as_ref()).map(|it| it.revision.as_str());
     let is_known = cluster.sets.values().any(|set| {
-        set.app == workload && set.image == deployment.image && set.replicas > 0 && set.gone_at.is_none()
+        let is_proven = set.replicas > 0 || stable == Some(set.revision.as_str());
+        set.app == workload && set.image == deployment.image && is_proven && set.gone_at.is_none()
     });
     assert!(is_known, "{workload} is resumed with {}, which nobody has proven", deployment.image);
 }
