@@ -6,9 +6,10 @@
 //! kubelet does it.
 
 use std::cell::{Cell, RefCell};
-use std::time::Duration;
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use serde_json::json;
 
 use crate::controllers::{Controller, Launch, leader, until_led};
@@ -25,6 +26,8 @@ const SHORT: [&str; 6] = ["--lease-duration", "6s", "--renew-deadline", "4s", "-
 pub const BEYOND_THE_LEASE: Duration = Duration::from_secs(8);
 /// How soon somebody sees that a process has ended.
 const LOOK: Duration = Duration::from_millis(100);
+/// One that is cut off may end again as soon as it starts; for longer than this nobody is cut off.
+const UP_WITHIN: Duration = Duration::from_secs(60);
 
 /// One process, and its way to the API server.
 pub struct Replica {
@@ -104,6 +107,7 @@ async fn may_hold_a_lease(lab: &Lab, namespace: &str) -> Result<()> {
 pub struct Watchman {
     restarts: Cell<usize>,
     ended_by_itself: RefCell<Vec<String>>,
+    down_since: RefCell<BTreeMap<String, Instant>>,
 }
 
 impl Watchman {
@@ -122,20 +126,26 @@ impl Watchman {
         loop {
             tokio::time::sleep(LOOK).await;
             for crew in crews {
-                for replica in &crew.replicas {
-                    let controller = &replica.controller;
-                    if controller.is_running(lab) {
-                        continue;
-                    }
+                for replica in crew.replicas.iter().filter(|one| !one.controller.is_running(lab)) {
                     if crew.namespace == STEADY {
-                        let tail = lab.children().tail(&controller.name);
-                        self.ended_by_itself.borrow_mut().push(format!("{} ended:\n{tail}", controller.name));
+                        let tail = lab.children().tail(&replica.controller.name);
+                        self.ended_by_itself.borrow_mut().push(format!("it ended by itself: {tail}"));
                     }
-                    self.restarts.set(self.restarts.get() + 1);
-                    let again = controller.start_again(lab).await;
-                    again.with_context(|| format!("{} does not start again", controller.name))?;
+                    self.start_again(lab, &replica.controller).await?;
                 }
             }
         }
+    }
+
+    async fn start_again(&self, lab: &Lab, controller: &Controller) -> Result<()> {
+        self.restarts.set(self.restarts.get() + 1);
+        let name = &controller.name;
+        let since = *self.down_since.borrow_mut().entry(name.clone()).or_insert_with(Instant::now);
+        match controller.start_again(lab).await {
+            Ok(()) => drop(self.down_since.borrow_mut().remove(name)),
+            Err(_) if since.elapsed() < UP_WITHIN => {}
+            Err(error) => return Err(error.context(format!("{name} was not up again within {UP_WITHIN:?}"))),
+        }
+        Ok(())
     }
 }
