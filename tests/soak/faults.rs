@@ -32,7 +32,7 @@ enum Fault {
     EtcdPaused,
 }
 
-/// All kinds. What is here twice happens twice as often.
+/// All kinds; dealt like cards. What is here twice happens twice as often.
 fn deck() -> Vec<Fault> {
     let late = |milliseconds| Fault::Writes(OfRequests::Late(Duration::from_millis(milliseconds)));
     vec![
@@ -120,15 +120,19 @@ impl Faults {
 
     /// One after the other until `end`.
     pub async fn happen(&self, soak: &Soak, end: Instant) -> Result<()> {
-        let (mut dice, deck) = (Dice::new(soak.settings.seed), deck());
+        let (mut dice, mut rest) = (Dice::new(soak.settings.seed), Vec::new());
         let mut next = Instant::now() + soak.settings.between_faults;
         while next < end {
             tokio::time::sleep_until(next.into()).await;
-            let fault = &deck[dice.index(deck.len())];
+            // Every kind comes before any comes again.
+            if rest.is_empty() {
+                rest = deck();
+            }
+            let fault = rest.swap_remove(dice.index(rest.len()));
             let lasts = Duration::from_secs(LASTS.0 + dice.upto(LASTS.1 - LASTS.0));
             *self.counts.borrow_mut().entry(fault.name()).or_default() += 1;
             *self.now.borrow_mut() = Some(fault.name());
-            inflict(soak, fault, lasts).await?;
+            inflict(soak, &fault, lasts).await?;
             *self.now.borrow_mut() = None;
             // One that took longer than the time between two is followed by the next at once.
             next = (next + soak.settings.between_faults).max(Instant::now());
