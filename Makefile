@@ -9,6 +9,7 @@ include deploy/deploy.mk
 include tests/bench/bench.mk
 include tests/gates/gates.mk
 include tests/flaws/flaws.mk
+include tests/soak/soak.mk
 
 .PHONY: help
 help: ## What can be made
@@ -31,7 +32,7 @@ core: ## The pure rings alone: proof that they need neither network nor runtime
 
 .PHONY: unit
 unit: ## Units, properties, the house; no cluster
-	$(CARGO) test --locked --lib --bins --test architecture --test planner --test cli --test lint --test prometheus --test api --test controller --test fuzz --test gates-smoke --test reliability
+	$(CARGO) test --locked --lib --bins --test architecture --test planner --test cli --test lint --test prometheus --test api --test controller --test fuzz --test gates-smoke --test reliability --test soak-judges
 
 .PHONY: crash
 crash: ## The real controller in a simulated cluster: every fault at every write (SIEVE=150: so many of each story), and random stories

@@ -1,4 +1,4 @@
-//! The Rollouts that are measured: each with a Deployment of two replicas, its Service and its HTTPRoute.
+//! Many Rollouts alike, for the benchmark and the soak: each with a Deployment of two replicas, its Service and its HTTPRoute.
 
 use std::time::Duration;
 
@@ -11,32 +11,44 @@ use kube::api::{Patch, PatchParams, PostParams};
 use palier::api::{ActionKind, Rollout, RolloutAction, RolloutActionSpec, RolloutStatus};
 use serde_json::{Value, json};
 
-use crate::Bench;
 use crate::gateway;
+use crate::lab::Lab;
+use crate::sights::Sights;
 
-/// The namespace of the fleet.
-pub const NAMESPACE: &str = "bench";
 /// Requests of ours at the same time.
 const SIDE_BY_SIDE: usize = 50;
-/// The interval of the gate while releases are measured, as Argo and Flagger were measured.
-const CALM: &str = "10s";
 /// The interval while reactions are measured.
 const HASTY: &str = "1s";
 /// The field manager of whoever pushes images.
 const MANAGER: &str = "somebody";
 
+/// Where a fleet is, and how fast its releases go.
+#[derive(Clone, Copy, Debug)]
+pub struct Pattern {
+    /// Its namespace.
+    pub namespace: &'static str,
+    /// What its Rollouts' names begin with.
+    pub prefix: &'static str,
+    /// The bake of each phase.
+    pub bake: &'static str,
+    /// The interval of the gate.
+    pub interval: &'static str,
+}
+
 /// See the module.
 pub struct Fleet<'b> {
-    bench: &'b Bench,
+    lab: &'b Lab,
+    sights: &'b Sights,
+    pattern: Pattern,
     names: Vec<String>,
     version: u32,
 }
 
 impl<'b> Fleet<'b> {
-    /// Nobody yet.
-    pub fn new(bench: &'b Bench) -> Self {
-        bench.sights.follow(bench.lab.client(), NAMESPACE);
-        Self { bench, names: Vec::new(), version: 0 }
+    /// Nobody yet. Names in all fleets that have the same `sights` have to differ.
+    pub fn new(lab: &'b Lab, sights: &'b Sights, pattern: Pattern) -> Self {
+        sights.follow(lab.client(), pattern.namespace);
+        Self { lab, sights, pattern, names: Vec::new(), version: 0 }
     }
 
     /// Their names.
@@ -46,20 +58,18 @@ impl<'b> Fleet<'b> {
 
     /// Adds Rollouts up to `size`, and waits until all of them are ready for a release.
     pub async fn grow(&mut self, size: usize) -> Result<()> {
-        let added: Vec<String> = (self.names.len()..size).map(|number| format!("r{number:04}")).collect();
+        let added: Vec<String> =
+            (self.names.len()..size).map(|number| format!("{}{number:04}", self.pattern.prefix)).collect();
         self.each(&added, async |name| self.add(name).await).await?;
         let within = Duration::from_secs(60 + added.len() as u64 / 5);
-        self.bench
-            .sights
-            .until_all("ready for a release", &added, within, |_, status| is_ready(status))
-            .await?;
+        self.sights.until_all("ready for a release", &added, within, |_, status| is_ready(status)).await?;
         self.names.extend(added);
         Ok(())
     }
 
     async fn add(&self, name: &str) -> Result<()> {
-        for object in manifests(name, &image(self.version)) {
-            self.bench.lab.apply(&object.to_string()).await?;
+        for object in manifests(&self.pattern, name, &image(self.version)) {
+            self.lab.apply(&object.to_string()).await?;
         }
         Ok(())
     }
@@ -73,15 +83,18 @@ impl<'b> Fleet<'b> {
     pub async fn push(&mut self) -> Result<Timestamp> {
         self.version += 1;
         let begun = Timestamp::now();
-        let containers = json!([{"name": "app", "image": image(self.version)}]);
-        let change = Patch::Strategic(json!({"spec": {"template": {"spec": {"containers": containers}}}}));
-        let deployments: Api<Deployment> = Api::namespaced(self.bench.lab.client(), NAMESPACE);
-        let params = PatchParams { field_manager: Some(MANAGER.into()), ..PatchParams::default() };
-        self.each(&self.names, async |name| {
-            deployments.patch(name, &params, &change).await.with_context(|| format!("Deployment {name}"))
-        })
-        .await?;
+        self.each(&self.names, async |name| self.push_to(name, self.version).await).await?;
         Ok(begun)
+    }
+
+    /// Somebody sets the image of a version in one Deployment.
+    pub async fn push_to(&self, name: &str, version: u32) -> Result<()> {
+        let containers = json!([{"name": "app", "image": image(version)}]);
+        let change = Patch::Strategic(json!({"spec": {"template": {"spec": {"containers": containers}}}}));
+        let deployments: Api<Deployment> = Api::namespaced(self.lab.client(), self.pattern.namespace);
+        let params = PatchParams { field_manager: Some(MANAGER.into()), ..PatchParams::default() };
+        deployments.patch(name, &params, &change).await.with_context(|| format!("Deployment {name}"))?;
+        Ok(())
     }
 
     /// The gates are asked every second from now on.
@@ -89,13 +102,13 @@ impl<'b> Fleet<'b> {
         self.set_interval(HASTY).await
     }
 
-    /// The gates are asked every ten seconds again.
+    /// The gates are asked as seldom as before again.
     pub async fn slow_down(&self) -> Result<()> {
-        self.set_interval(CALM).await
+        self.set_interval(self.pattern.interval).await
     }
 
     async fn set_interval(&self, interval: &str) -> Result<()> {
-        let rollouts: Api<Rollout> = Api::namespaced(self.bench.lab.client(), NAMESPACE);
+        let rollouts: Api<Rollout> = Api::namespaced(self.lab.client(), self.pattern.namespace);
         let change = Patch::Merge(json!({"spec": {"gates": [gate(interval)]}}));
         self.each(&self.names, async |name| {
             Ok(rollouts.patch(name, &PatchParams::default(), &change).await?)
@@ -106,13 +119,13 @@ impl<'b> Fleet<'b> {
 
     /// Somebody aborts the present run of one. Gives when it was sent.
     pub async fn abort(&self, name: &str) -> Result<Timestamp> {
-        let actions: Api<RolloutAction> = Api::namespaced(self.bench.lab.client(), NAMESPACE);
+        let actions: Api<RolloutAction> = Api::namespaced(self.lab.client(), self.pattern.namespace);
         let spec = RolloutActionSpec {
             rollout: name.to_owned(),
-            run: run_of(self.bench, name),
+            run: run_of(self.sights, name),
             action: ActionKind::Abort,
             full: false,
-            reason: "measured".into(),
+            reason: "a person's word".into(),
             requested_by: None,
         };
         let mut action = RolloutAction::new("", spec);
@@ -125,8 +138,8 @@ impl<'b> Fleet<'b> {
 }
 
 /// Number of the newest run of a Rollout; 0 if there was none.
-pub fn run_of(bench: &Bench, name: &str) -> i64 {
-    bench.sights.of(name).and_then(|(_, status)| status.run.as_ref().map(|run| run.number)).unwrap_or(0)
+pub fn run_of(sights: &Sights, name: &str) -> i64 {
+    sights.of(name).and_then(|(_, status)| status.run.as_ref().map(|run| run.number)).unwrap_or(0)
 }
 
 fn is_ready(status: &RolloutStatus) -> bool {
@@ -134,7 +147,8 @@ fn is_ready(status: &RolloutStatus) -> bool {
     ready && !status.components.is_empty() && status.components.iter().all(|one| one.stable.is_some())
 }
 
-fn image(version: u32) -> String {
+/// The image of a version, as it stands in a Deployment.
+pub fn image(version: u32) -> String {
     format!("app:{version}")
 }
 
@@ -146,10 +160,11 @@ fn gate(interval: &str) -> Value {
     })
 }
 
-fn manifests(name: &str, image: &str) -> [Value; 4] {
-    let meta = json!({"name": name, "namespace": NAMESPACE});
+fn manifests(pattern: &Pattern, name: &str, image: &str) -> [Value; 4] {
+    let Pattern { namespace, bake, interval, .. } = pattern;
+    let meta = json!({"name": name, "namespace": namespace});
     let labels = json!({"app": name});
-    let phase = |name: &str, traffic: u32| json!({"name": name, "traffic": traffic, "bakeTime": "10s"});
+    let phase = |name: &str, traffic: u32| json!({"name": name, "traffic": traffic, "bakeTime": bake});
     [
         json!({
             "apiVersion": "apps/v1", "kind": "Deployment", "metadata": meta,
@@ -170,7 +185,7 @@ fn manifests(name: &str, image: &str) -> [Value; 4] {
             "apiVersion": "gateway.networking.k8s.io/v1", "kind": "HTTPRoute", "metadata": meta,
             "spec": {
                 "parentRefs": [{"name": gateway::NAME}],
-                "hostnames": [format!("{name}.bench.example")],
+                "hostnames": [format!("{name}.{namespace}.example")],
                 "rules": [{"backendRefs": [{"name": name, "port": 80}]}],
             },
         }),
@@ -182,7 +197,7 @@ fn manifests(name: &str, image: &str) -> [Value; 4] {
                     "traffic": {"service": name, "gatewayAPI": {"httpRoutes": [{"name": name}]}},
                 }],
                 "phases": [phase("pilot", 10), phase("half", 50), phase("everyone", 100)],
-                "gates": [gate(CALM)],
+                "gates": [gate(interval)],
                 "drainTime": "1s",
             },
         }),

@@ -1,4 +1,4 @@
-//! A stand-in for a gateway: it accepts every version of every HTTPRoute at once, as `status.parents` says it. A real one takes
+//! A stand-in for a gateway, for the benchmark and the soak: it accepts every version of every HTTPRoute at once, as `status.parents` says it. A real one takes
 //! its own time for a thousand routes, which is not what is measured. Its requests are the administrator's, not Palier's.
 
 use std::fs;
@@ -14,7 +14,7 @@ use kube::runtime::watcher::Event;
 use kube::runtime::{WatchStreamExt as _, watcher};
 use kube::{Api, ResourceExt as _};
 use serde_json::{Value, json};
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
 
 use crate::lab::{Lab, eventually};
 
@@ -25,8 +25,20 @@ const KIND: &str = "httproutes.gateway.networking.k8s.io";
 /// Name of the Gateway that routes name.
 pub const NAME: &str = "bench";
 
-/// Installs the Gateway API's kinds and starts the stand-in.
-pub async fn install(lab: &Lab) -> Result<()> {
+/// The stand-in.
+pub struct Gateway {
+    is_asleep: watch::Sender<bool>,
+}
+
+impl Gateway {
+    /// Whether it leaves routes as they are. Awake again it accepts what came meanwhile.
+    pub fn set_asleep(&self, is_asleep: bool) {
+        self.is_asleep.send_replace(is_asleep);
+    }
+}
+
+/// Installs the Gateway API's kinds, makes these namespaces and starts the stand-in in them.
+pub async fn install(lab: &Lab, namespaces: &[&str]) -> Result<Gateway> {
     let folder = lab.tools().path("gateway-crds")?;
     for entry in fs::read_dir(folder).with_context(|| format!("no {}", folder.display()))? {
         let path = entry?.path();
@@ -42,18 +54,22 @@ pub async fn install(lab: &Lab) -> Result<()> {
         if is_served { Ok(()) } else { Err("not established".into()) }
     })
     .await?;
-    let namespace = crate::fleet::NAMESPACE;
-    lab.apply(&format!("{{apiVersion: v1, kind: Namespace, metadata: {{name: {namespace}}}}}")).await?;
-    let routes = lab.api("gateway.networking.k8s.io/v1", "HTTPRoute", namespace).await?;
-    tokio::spawn(accept(routes));
-    Ok(())
+    let is_asleep = watch::Sender::new(false);
+    for namespace in namespaces {
+        lab.apply(&format!("{{apiVersion: v1, kind: Namespace, metadata: {{name: {namespace}}}}}")).await?;
+        let routes = lab.api("gateway.networking.k8s.io/v1", "HTTPRoute", namespace).await?;
+        tokio::spawn(accept(routes, is_asleep.subscribe()));
+    }
+    Ok(Gateway { is_asleep })
 }
 
-async fn accept(routes: Api<DynamicObject>) {
+async fn accept(routes: Api<DynamicObject>, mut is_asleep: watch::Receiver<bool>) {
     let places = Arc::new(Semaphore::new(SIDE_BY_SIDE));
     let mut events = std::pin::pin!(watcher(routes.clone(), watcher::Config::default()).default_backoff());
     while let Some(event) = events.next().await {
         let Ok(Event::Apply(route) | Event::InitApply(route)) = event else { continue };
+        // Events wait meanwhile: the watch keeps them.
+        let _ = is_asleep.wait_for(|is_asleep| !is_asleep).await;
         let generation = route.metadata.generation.unwrap_or_default();
         let said =
             route.data.pointer("/status/parents/0/conditions/0/observedGeneration").and_then(Value::as_i64);
@@ -79,7 +95,7 @@ fn status_of(generation: i64) -> Value {
     };
     json!({"status": {"parents": [{
         "parentRef": {"group": "gateway.networking.k8s.io", "kind": "Gateway", "name": NAME},
-        "controllerName": "palier.dev/bench-gateway",
+        "controllerName": "palier.dev/stand-in",
         "conditions": [condition("Accepted"), condition("ResolvedRefs")],
     }]}})
 }

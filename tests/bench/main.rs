@@ -16,6 +16,7 @@
 )]
 
 mod fleet;
+#[allow(dead_code, reason = "shared with the soak")]
 mod gateway;
 #[path = "../e2e/world/install.rs"]
 #[allow(dead_code, reason = "shared with the end-to-end tests")]
@@ -36,7 +37,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
-use fleet::Fleet;
+use fleet::{Fleet, Pattern};
 use lab::{Lab, Options, Stub};
 use reaction::{Bad, Spread};
 use report::{Report, Row};
@@ -48,6 +49,8 @@ const LIMIT: Duration = Duration::from_secs(25 * 60);
 const SIZES: &str = "1,100,1000";
 const RUNS: usize = 20;
 const REST: u64 = 60;
+/// The fleet; its gate is asked as those of Argo and Flagger were, which were measured before.
+const FLEET: Pattern = Pattern { namespace: "bench", prefix: "r", bake: "10s", interval: "10s" };
 /// Reactions are measured up to this size.
 const REACTIONS_UP_TO: usize = 100;
 
@@ -78,9 +81,9 @@ fn sizes() -> Result<Vec<usize>> {
 }
 
 async fn measure(bench: &Bench, sizes: &[usize]) -> Result<Report> {
-    gateway::install(&bench.lab).await?;
+    let _gateway = gateway::install(&bench.lab, &[FLEET.namespace]).await?;
     install::cluster_wide(&bench.lab).await?;
-    let mut fleet = Fleet::new(bench);
+    let mut fleet = Fleet::new(&bench.lab, &bench.sights, FLEET);
     let mut rows = Vec::new();
     for &size in sizes {
         eprintln!("bench: N = {size}");

@@ -61,7 +61,7 @@ async fn all_bake(bench: &Bench, fleet: &mut Fleet<'_>) -> Result<()> {
     bench.stub.set_usual(0.0);
     fleet.names().iter().for_each(|name| bench.stub.set(name, 0.0));
     let before: BTreeMap<String, i64> =
-        fleet.names().iter().map(|name| (name.clone(), run_of(bench, name))).collect();
+        fleet.names().iter().map(|name| (name.clone(), run_of(&bench.sights, name))).collect();
     fleet.push().await?;
     let is_baking = |name: &str, status: &RolloutStatus| {
         let is_on =

@@ -45,7 +45,7 @@ pub async fn measure(bench: &Bench, fleet: &mut Fleet<'_>, subject: &Subject<'_>
     bench.stub.set_usual(0.0);
     let size = fleet.names().len();
     let numbers: BTreeMap<String, i64> =
-        fleet.names().iter().map(|name| (name.clone(), run_of(bench, name) + 1)).collect();
+        fleet.names().iter().map(|name| (name.clone(), run_of(&bench.sights, name) + 1)).collect();
     let (mark, before) = (bench.lab.audit().mark(), subject.usage()?);
     let (queries, page) = (bench.stub.queries(), subject.page().await?);
     let begun = fleet.push().await?;

@@ -1,7 +1,7 @@
 # Long searches: through the engine alone, with bugs put back, and for hours. See tests/flaws/main.rs, tests/seeds/main.rs and
 # tests/model/main.rs. All of them share the profile and the features of `make crash`, so that what they rest on is compiled once.
 
-.PHONY: searches flaws seeds soak soak-engine soak-crash model reliability
+.PHONY: searches flaws seeds soak-engine soak-crash model reliability
 
 # Scripts of `make seeds` and `make soak-engine`, and states of `make model`.
 SEEDS ?= 20000
@@ -22,8 +22,6 @@ model: ## Every order of events in a small world (STATES=200000)
 
 reliability: crash searches ## docs/reliability.md with the counters of these searches
 	$(SEARCH) --test reliability -- write
-
-soak: soak-engine soak-crash ## A million random scripts and fifty thousand random stories: hours
 
 soak-engine: SEEDS = 1000000
 soak-engine: seeds ## A million random scripts (SEEDS=1000000)

@@ -134,13 +134,38 @@ impl Audit {
             file.seek(SeekFrom::Start(*offset))?;
             for line in BufReader::new(file).lines() {
                 // The last line may be half written.
-                let Ok(event) = serde_json::from_str::<Event>(&line?) else { continue };
-                entries.extend(event.entry());
+                entries.extend(entry_of(line?.as_bytes()));
             }
         }
         entries.sort_by_key(|entry: &Entry| entry.at);
         Ok(Entries(entries))
     }
+
+    /// What was written down since a mark, each log in the order in which its answers were complete; the mark moves behind it.
+    /// Whoever reads on so reads each request once.
+    pub fn read_on(&self, mark: &mut Mark) -> Result<Entries> {
+        let mut entries = Vec::new();
+        for (log, offset) in self.0.iter().zip(&mut mark.0) {
+            let mut file = match File::open(log) {
+                Ok(file) => file,
+                Err(error) if error.kind() == ErrorKind::NotFound => continue,
+                Err(error) => return Err(error).with_context(|| format!("cannot read {}", log.display())),
+            };
+            file.seek(SeekFrom::Start(*offset))?;
+            let (mut reader, mut line) = (BufReader::new(file), Vec::new());
+            while reader.read_until(b'\n', &mut line)? > 0 && line.ends_with(b"\n") {
+                *offset += line.len() as u64;
+                entries.extend(entry_of(&line));
+                line.clear();
+            }
+        }
+        Ok(Entries(entries))
+    }
+}
+
+/// The request that a line of the log tells of, if it counts.
+fn entry_of(line: &[u8]) -> Option<Entry> {
+    serde_json::from_slice::<Event>(line).ok()?.entry()
 }
 
 #[derive(Deserialize)]

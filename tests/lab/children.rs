@@ -23,6 +23,14 @@ pub struct Usage {
     pub resident: u64,
     /// The most that it ever was.
     pub peak: u64,
+    /// Resident memory of its own: heap, stacks and what the loader has changed, in bytes.
+    pub anonymous: u64,
+    /// Resident memory that is a copy of files: the program itself, in bytes.
+    pub file: u64,
+    /// Open descriptors.
+    pub descriptors: u64,
+    /// Threads.
+    pub threads: u64,
 }
 
 impl Usage {
@@ -34,12 +42,21 @@ impl Usage {
         // The second field, in brackets, may hold spaces; user and system time are fields 14 and 15.
         let fields = stat.rsplit_once(')').map_or("", |(_, rest)| rest).split_whitespace();
         let ticks: u64 = fields.skip(11).take(2).filter_map(|field| field.parse::<u64>().ok()).sum();
-        let bytes = |key: &str| {
+        let number = |key: &str| {
             let line = status.lines().find_map(|line| line.strip_prefix(key));
-            line.and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok()).unwrap_or(0) * 1024
+            line.and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok()).unwrap_or(0)
         };
-        let cpu = Duration::from_secs_f64(ticks as f64 / clock_ticks_per_second() as f64);
-        Ok(Self { cpu, resident: bytes("VmRSS:"), peak: bytes("VmHWM:") })
+        let bytes = |key: &str| number(key) * 1024;
+        let descriptors = std::fs::read_dir(format!("/proc/{pid}/fd")).context("the process is gone")?;
+        Ok(Self {
+            cpu: Duration::from_secs_f64(ticks as f64 / clock_ticks_per_second() as f64),
+            resident: bytes("VmRSS:"),
+            peak: bytes("VmHWM:"),
+            anonymous: bytes("RssAnon:"),
+            file: bytes("RssFile:"),
+            descriptors: descriptors.count() as u64,
+            threads: number("Threads:"),
+        })
     }
 }
 

@@ -267,6 +267,13 @@ impl Lab {
             .context("the stub could not start")?
     }
 
+    /// A Prometheus with moods in front of a stub, for a lab without the real one.
+    pub async fn moods_before(&self, stub: &Stub) -> Result<Moods> {
+        let upstream = stub.url().to_owned();
+        let started = self.services().spawn(async move { Moods::start(&upstream).await });
+        started.await.context("the moods could not start")?
+    }
+
     /// A proxy in front of an API server that does to requests what it is told to.
     pub async fn proxy(&self, server: usize) -> Result<Proxy> {
         let upstream = access::Access::server(server);

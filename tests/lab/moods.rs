@@ -4,6 +4,7 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use http::Request;
@@ -27,6 +28,8 @@ pub enum Mood {
     Closed,
     /// Takes the request and never answers.
     Hang,
+    /// As the real Prometheus does, so much later.
+    Late(Duration),
     /// One series with this value, in Prometheus' writing: `0.01`, `NaN`, `+Inf`, `-Inf`.
     Sample(String),
     /// No series.
@@ -119,6 +122,10 @@ async fn reply(
     let good = || sample(json!({}), "0");
     let answer = match mood {
         Mood::Truthful => return forward(request, http, url).await.map_err(|_| Cut),
+        Mood::Late(wait) => {
+            tokio::time::sleep(wait).await;
+            return forward(request, http, url).await.map_err(|_| Cut);
+        }
         Mood::Closed => return Err(Cut),
         Mood::Hang => return std::future::pending().await,
         Mood::Sample(value) => vector(vec![sample(json!({}), &value)]),

@@ -1,4 +1,4 @@
-//! A Prometheus for the benchmark: it answers at once, with what it was told, and remembers when it said what.
+//! A Prometheus for the benchmark and the soak: it answers at once, with what it was told, and remembers when it said what.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -56,6 +56,13 @@ impl Stub {
     /// What was answered to the queries of one label value, and when.
     pub fn answers(&self, key: &str) -> Vec<(Timestamp, f64)> {
         lock(&self.book).answers.get(key).cloned().unwrap_or_default()
+    }
+
+    /// The same from a time on.
+    pub fn answers_since(&self, key: &str, from: Timestamp) -> Vec<(Timestamp, f64)> {
+        let book = lock(&self.book);
+        let all = book.answers.get(key).map(Vec::as_slice).unwrap_or_default();
+        all[all.partition_point(|(at, _)| *at < from)..].to_vec()
     }
 
     /// How many queries there were.

@@ -18,6 +18,7 @@ pub fn filled(page: &str) -> Result<(String, Vec<String>), String> {
         ("faults", faults()),
         ("engine bugs", json("flaws.json").map(|rows| bugs(&rows))),
         ("edge bugs", edges().map(|rows| bugs(&rows))),
+        ("soak", soak()),
     ] {
         match counted {
             Ok(text) => filled = replaced(&filled, name, &text)?,
@@ -119,6 +120,56 @@ fn faults() -> Result<String, String> {
         let _ = writeln!(text, "| {kind} | {} | {} |", in_words(*engine), in_words(*simulator));
     }
     let _ = writeln!(text, "\n{} kinds.", kinds.len());
+    Ok(text)
+}
+
+/// The last soak, where there was one.
+fn soak() -> Result<String, String> {
+    let soak = json("soak.json")?;
+    let mut text = String::from("| the soak | |\n|---|---|\n");
+    let faults: u64 =
+        soak["faults"].as_object().into_iter().flatten().filter_map(|(_, times)| times.as_u64()).sum();
+    let one_place = |value: &Value| format!("{:.1}", value.as_f64().unwrap_or(0.0));
+    let trend = |name: &str| {
+        let trend = &soak["trends"][name];
+        format!(
+            "{} → {} ({} %)",
+            one_place(&trend["first"]),
+            one_place(&trend["last"]),
+            one_place(&trend["growth"])
+        )
+    };
+    for (what, value) in [
+        ("minutes", format!("{:.0}", soak["minutes"].as_f64().unwrap_or(0.0))),
+        ("Rollouts", number(&soak["rollouts"])),
+        (
+            "runs; releases that completed, that went back",
+            format!(
+                "{}; {}, {}",
+                number(&soak["runs"]),
+                number(&soak["completed"]),
+                number(&soak["rolled_back"])
+            ),
+        ),
+        (
+            "faults; controllers that were started again",
+            format!("{}; {}", number(&faults.into()), number(&soak["restarts"])),
+        ),
+        ("requests that were hit", {
+            let hit =
+                soak["requests"].as_object().into_iter().flatten().filter_map(|(_, times)| times.as_u64());
+            number(&hit.sum::<u64>().into())
+        }),
+        ("shares that were raised, each earned", number(&soak["raises"])),
+        ("Rollouts that did not come to rest", number(&soak["stuck"])),
+        ("requests for each run, Events included", one_place(&soak["requests_per_run"])),
+        ("writes when everything was at rest", number(&soak["at_rest"])),
+        ("resident memory in MiB, first third → last third", trend("resident memory, MiB")),
+        ("open descriptors, first third → last third", trend("open descriptors")),
+        ("what the judges found wrong", number(&soak["wrong"])),
+    ] {
+        let _ = writeln!(text, "| {what} | {value} |");
+    }
     Ok(text)
 }
 

@@ -18,6 +18,7 @@ pub mod killing;
 pub mod phases;
 pub mod rights;
 pub mod scene;
+pub mod share;
 pub mod shop;
 pub mod trail;
 

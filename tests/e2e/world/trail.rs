@@ -5,11 +5,11 @@ use std::collections::BTreeMap;
 
 use anyhow::{Context as _, Result, ensure};
 use jiff::Timestamp;
-use palier::api::names::{CANARY_SUFFIX, COMPONENT_LABEL};
-use serde_json::Value;
+use palier::api::names::COMPONENT_LABEL;
 
 use super::phases::IN_FORCE;
 use super::scene::Scene;
+use super::share::share;
 use crate::lab::audit::{Entries, Entry};
 
 /// What was done.
@@ -110,12 +110,4 @@ fn deed_of(entry: &Entry, owner: Option<String>) -> Option<(String, Deed)> {
         ("patch", "httproutes") => Some((entry.name.clone(), Deed::Weight(share(&entry.body)?))),
         _ => None,
     }
-}
-
-/// The share that a JSON Patch of a route gives to the canary.
-fn share(patch: &Value) -> Option<i64> {
-    let is_rule = |op: &&Value| op["path"].as_str().is_some_and(|path| path.ends_with("/backendRefs"));
-    let backends = patch.as_array()?.iter().find(is_rule)?["value"].as_array()?;
-    let is_canary = |one: &&Value| one["name"].as_str().is_some_and(|name| name.ends_with(CANARY_SUFFIX));
-    backends.iter().find(is_canary).map_or(Some(0), |canary| canary["weight"].as_i64())
 }
