@@ -5,7 +5,7 @@
 //! (`k8s.io/kubernetes/pkg/controller/deployment/sync.go`). Rolling is instant here.
 
 use std::cell::RefCell;
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use serde_json::{Value, json};
@@ -24,7 +24,7 @@ const IDENTITIES_MAX: usize = 1_000;
 type Made = (bool, String, String, Option<String>);
 
 thread_local! {
-    static IDENTITIES: RefCell<HashMap<Made, (String, String)>> = RefCell::default();
+    static IDENTITIES: RefCell<BTreeMap<Made, (String, String)>> = RefCell::default();
 }
 
 /// A Deployment.

@@ -5,7 +5,7 @@
 
 # Scripts of `make seeds` and `make soak-engine`, and states of `make model`.
 SEEDS ?= 20000
-STATES ?= 200000
+STATES ?= 40000
 SEARCH := $(CARGO) test --locked --quiet --profile search --features flaws
 
 searches: seeds model flaws ## Random scripts, every order of events in a small world, and bugs put back
@@ -17,7 +17,7 @@ flaws: ## Bugs put back into the engine and the edges: each must be seen
 seeds: ## Random scripts through the engine (SEEDS=20000)
 	SEEDS=$(SEEDS) $(SEARCH) --test seeds
 
-model: ## Every order of events in a small world (STATES=200000)
+model: ## Every order of events in a small world (STATES=40000)
 	STATES=$(STATES) $(SEARCH) --test model
 
 reliability: crash searches ## docs/reliability.md with the counters of these searches

@@ -120,7 +120,7 @@ async fn templates_of_the_cluster_give_their_gates() {
     assert_eq!(codes(&look("from", counters.clone(), "default").await), [""; 0]);
     // A mistake in the cluster's template stands at the entry that names it.
     let output = look("from-rates", rates, "default").await;
-    assert_eq!(codes(&output), ["PAL201 spec.gatesFrom[http]"]);
+    assert_eq!(codes(&output), ["PAL104 spec.gatesFrom[http]"]);
     let said = String::from_utf8_lossy(&output.stdout).into_owned();
     assert!(said.contains("(in the cluster's template: prometheus.bad)"), "{said}");
     // So does a source that only the template names.
