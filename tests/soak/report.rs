@@ -221,7 +221,7 @@ impl Report {
         let row = |what: &str, value: String| (what.to_owned(), value);
         let mut rows = vec![
             row("Rollouts that did not come to rest", self.stuck.to_string()),
-            row("shares that were raised or written again", self.raises.to_string()),
+            row("writes that gave a canary its share", self.raises.to_string()),
             row(
                 "seconds from push to end: median, p99, longest",
                 format!("{:.1} / {:.1} / {:.1}", self.quantile(0.5), self.quantile(0.99), self.quantile(1.0)),
