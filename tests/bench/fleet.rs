@@ -33,6 +33,8 @@ pub struct Pattern {
     pub bake: &'static str,
     /// The interval of the gate.
     pub interval: &'static str,
+    /// Old ReplicaSets that each Deployment keeps.
+    pub revisions: u32,
 }
 
 /// See the module.
@@ -161,7 +163,7 @@ fn gate(interval: &str) -> Value {
 }
 
 fn manifests(pattern: &Pattern, name: &str, image: &str) -> [Value; 4] {
-    let Pattern { namespace, bake, interval, .. } = pattern;
+    let Pattern { namespace, bake, interval, revisions, .. } = pattern;
     let meta = json!({"name": name, "namespace": namespace});
     let labels = json!({"app": name});
     let phase = |name: &str, traffic: u32| json!({"name": name, "traffic": traffic, "bakeTime": bake});
@@ -169,7 +171,7 @@ fn manifests(pattern: &Pattern, name: &str, image: &str) -> [Value; 4] {
         json!({
             "apiVersion": "apps/v1", "kind": "Deployment", "metadata": meta,
             "spec": {
-                "replicas": 2,
+                "replicas": 2, "revisionHistoryLimit": revisions,
                 "selector": {"matchLabels": labels},
                 "template": {
                     "metadata": {"labels": labels},

@@ -49,8 +49,9 @@ const LIMIT: Duration = Duration::from_secs(25 * 60);
 const SIZES: &str = "1,100,1000";
 const RUNS: usize = 20;
 const REST: u64 = 60;
-/// The fleet; its gate is asked as those of Argo and Flagger were, which were measured before.
-const FLEET: Pattern = Pattern { namespace: "bench", prefix: "r", bake: "10s", interval: "10s" };
+/// The fleet; its gate is asked as those of Argo and Flagger were, which were measured before; the rest is Kubernetes' usual.
+const FLEET: Pattern =
+    Pattern { namespace: "bench", prefix: "r", bake: "10s", interval: "10s", revisions: 10 };
 /// Reactions are measured up to this size.
 const REACTIONS_UP_TO: usize = 100;
 

@@ -155,12 +155,12 @@ fn soak() -> Result<String, String> {
             "faults; controllers that were started again",
             format!("{}; {}", number(&faults.into()), number(&soak["restarts"])),
         ),
-        ("requests that were hit", {
+        ("requests and watches that were hit", {
             let hit =
                 soak["requests"].as_object().into_iter().flatten().filter_map(|(_, times)| times.as_u64());
             number(&hit.sum::<u64>().into())
         }),
-        ("shares that were raised, each earned", number(&soak["raises"])),
+        ("writes that gave a canary its share, each earned", number(&soak["raises"])),
         ("Rollouts that did not come to rest", number(&soak["stuck"])),
         ("requests for each run, Events included", one_place(&soak["requests_per_run"])),
         ("writes when everything was at rest", number(&soak["at_rest"])),

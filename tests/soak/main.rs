@@ -66,11 +66,15 @@ use sights::Sights;
 
 /// The bake of each phase in seconds; the fleets say it in words.
 pub const BAKE_SECONDS: i64 = 4;
-/// The fleet of the crew that stays, and that of the crew that does not.
+/// The fleet of the crew that stays, and that of the crew that does not. With the usual ten old ReplicaSets for each Deployment the
+/// memory of a controller would grow for the first ten releases of each, as it has to.
 const FLEETS: [Pattern; 2] = [
-    Pattern { namespace: STEADY, prefix: "s", bake: "4s", interval: "1s" },
-    Pattern { namespace: SHAKEN, prefix: "k", bake: "4s", interval: "1s" },
+    Pattern { namespace: STEADY, prefix: "s", bake: "4s", interval: "1s", revisions: 2 },
+    Pattern { namespace: SHAKEN, prefix: "k", bake: "4s", interval: "1s", revisions: 2 },
 ];
+/// After so many releases of each Rollout its Deployment has as many old ReplicaSets as it will ever have, and the controller has
+/// seen all that there is to see.
+const WARM_AFTER: usize = 5;
 /// From one sample of the processes, and one look into the audit log, to the next.
 const BETWEEN_SAMPLES: Duration = Duration::from_secs(10);
 /// From one line of progress to the next, in samples.
@@ -147,6 +151,9 @@ async fn observe(soak: &Soak, seen: &Seen, ledger: &RefCell<Ledger>, begun: Inst
     for tick in 1_usize.. {
         ticks.tick().await;
         seen.samples.borrow_mut().take(&soak.lab, &soak.crews);
+        if seen.releases.took().len() >= soak.settings.rollouts * WARM_AFTER {
+            seen.samples.borrow_mut().is_warm();
+        }
         ledger.borrow_mut().read_on(&soak.lab)?;
         if tick.is_multiple_of(PROGRESS_EVERY) {
             println!("{}", report::progress(soak, seen, &ledger.borrow(), begun));

@@ -17,14 +17,12 @@ use crate::judge::steps;
 use crate::lab::children::Usage;
 use crate::ledger::{Ledger, Requests};
 use crate::releases::BAD;
-use crate::samples::Life;
+use crate::samples::{Life, Samples};
 use crate::{BAKE_SECONDS, Seen, Soak};
 
 /// The shares of the fleets' phases.
 const SHARES: [i64; 3] = [10, 50, 100];
 const MIB: f64 = 1024.0 * 1024.0;
-/// Before this part of a process's life, and this age in seconds, nothing is compared.
-const WARM_UP: (f64, f64) = (0.1, 60.0);
 /// What may grow by how many per cent, and what is no growth in its own unit. A page more or less of the heap is no leak, nor is a
 /// connection that is open in the one third and not in the other.
 const FLAT: [Figure; 4] = [
@@ -124,8 +122,10 @@ impl Report {
         };
         let steady = samples.of(STEADY);
         let longest = steady.iter().max_by_key(|life| life.samples.len()).copied();
-        let trends: Vec<(&str, Option<Trend>)> =
-            FLAT.iter().map(|figure| (figure.name, longest.and_then(|life| trend(life, figure)))).collect();
+        let trends: Vec<(&str, Option<Trend>)> = FLAT
+            .iter()
+            .map(|figure| (figure.name, longest.and_then(|life| trend(&samples, life, figure))))
+            .collect();
         let mut wrong = seen.releases.wrong();
         wrong.extend(end.stuck.iter().map(|one| format!("not at rest: {one}")));
         wrong.extend(seen.watchman.wrong());
@@ -221,7 +221,7 @@ impl Report {
         let row = |what: &str, value: String| (what.to_owned(), value);
         let mut rows = vec![
             row("Rollouts that did not come to rest", self.stuck.to_string()),
-            row("shares that were raised or written again", self.raises.to_string()),
+            row("writes that gave a canary its share", self.raises.to_string()),
             row(
                 "seconds from push to end: median, p99, longest",
                 format!("{:.1} / {:.1} / {:.1}", self.quantile(0.5), self.quantile(0.99), self.quantile(1.0)),
@@ -270,11 +270,9 @@ impl Report {
     }
 }
 
-fn trend(life: &Life, figure: &Figure) -> Option<Trend> {
-    let samples: Vec<(f64, f64)> =
-        life.series(figure.of).into_iter().map(|(age, value)| (age, value / figure.unit)).collect();
-    let age = samples.last()?.0;
-    Trend::of(&samples, (age * WARM_UP.0).max(WARM_UP.1))
+fn trend(samples: &Samples, life: &Life, figure: &Figure) -> Option<Trend> {
+    let series = life.series(figure.of).into_iter().map(|(age, value)| (age, value / figure.unit));
+    Trend::of(&series.collect::<Vec<_>>(), samples.warm_up(life)?)
 }
 
 fn in_words(trend: Option<Trend>) -> String {

@@ -28,6 +28,7 @@ impl Life {
 #[derive(Default)]
 pub struct Samples {
     lives: Vec<Life>,
+    warm_since: Option<Instant>,
 }
 
 impl Samples {
@@ -47,6 +48,16 @@ impl Samples {
             let life = &mut self.lives[index];
             life.samples.push((life.begun.elapsed(), usage));
         }
+    }
+
+    /// From now on there is all that there will be: the next samples can be compared.
+    pub fn is_warm(&mut self) {
+        self.warm_since.get_or_insert_with(Instant::now);
+    }
+
+    /// The age of a process in seconds at which it was warm; `None` when it never was.
+    pub fn warm_up(&self, life: &Life) -> Option<f64> {
+        Some(self.warm_since?.saturating_duration_since(life.begun).as_secs_f64())
     }
 
     /// The processes of a replica, in their order.
