@@ -35,7 +35,7 @@ unit: ## Units, properties, the house; no cluster
 	$(CARGO) test --locked --lib --bins --test architecture --test planner --test cli --test lint --test prometheus --test api --test controller --test fuzz --test gates-smoke --test reliability --test soak-judges
 
 .PHONY: crash
-crash: ## The real controller in a simulated cluster: every fault at every write (SIEVE=150: so many of each story), and random stories
+crash: ## The real controller in a simulated cluster: drawn faults at its writes (SIEVE=full: all of them), and random stories
 	$(SEARCH) --test crash
 
 .PHONY: e2e

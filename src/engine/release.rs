@@ -212,7 +212,8 @@ fn lose_no_request(
         return;
     }
     let is_dead = set.is_none_or(|set| set.is_observed && set.available == 0);
-    if has_traffic && is_dead && deployment.available_replicas > 0 && component.stage != Stage::Preparing {
+    // Also while pods for the next phase start: what is in force stays in force meanwhile.
+    if has_traffic && is_dead && deployment.available_replicas > 0 {
         component.target_weight = 0;
         component.route_mended_at = None;
         component.bake = None;

@@ -4,7 +4,7 @@
 .PHONY: searches flaws seeds soak-engine soak-crash model reliability
 
 # Scripts of `make seeds` and `make soak-engine`, and states of `make model`.
-SEEDS ?= 20000
+SEEDS ?= 10000
 STATES ?= 40000
 SEARCH := $(CARGO) test --locked --quiet --profile search --features flaws
 
@@ -14,7 +14,7 @@ flaws: ## Bugs put back into the engine and the edges: each must be seen
 	$(SEARCH) --test flaws
 	$(SEARCH) --test crash --test prometheus --test controller put_back::
 
-seeds: ## Random scripts through the engine (SEEDS=20000)
+seeds: ## Random scripts through the engine (SEEDS=10000)
 	SEEDS=$(SEEDS) $(SEARCH) --test seeds
 
 model: ## Every order of events in a small world (STATES=40000)

@@ -187,14 +187,20 @@ impl<F: FnMut(&Measurement, Timestamp) -> Reply> Play<F> {
     }
 }
 
+/// What the metric server said. An answer to a question of another phase or version says nothing of the present one (P5).
 pub fn delivered(world: &World) -> Vec<Entry> {
+    let is_of_now = |answered: &&palier::engine::world::Answered| {
+        let component = world.rollout.status.components.iter().find(|it| it.name == answered.component);
+        let gate = component.and_then(|it| it.gates.iter().find(|it| it.name == answered.gate));
+        gate.is_none_or(|gate| gate.key.is_empty() || gate.key == answered.key)
+    };
     let entry = |answered: &palier::engine::world::Answered| Entry {
         component: answered.component.clone(),
         gate: answered.gate.clone(),
         at: answered.at,
         proof: proof_of(&answered.answer, answered.at),
     };
-    world.answers.iter().map(entry).collect()
+    world.answers.iter().filter(is_of_now).map(entry).collect()
 }
 
 /// What must be true once everything is healed and at rest.

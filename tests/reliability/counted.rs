@@ -93,7 +93,7 @@ fn searches() -> Result<String, String> {
     );
     let _ = writeln!(
         text,
-        "| the sieve | `make crash` | {} performances of {} stories: every single fault, pairs, time travels, deletions |",
+        "| the sieve | `make crash` | {} performances of {} stories: drawn single faults, pairs, time travels, deletions |",
         number(&crash["performances"]),
         number(&crash["stories"])
     );

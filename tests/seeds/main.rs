@@ -1,6 +1,6 @@
 //! Thousands of random scripts through the engine, by the number of their seeds.
 //!
-//! `make seeds` plays the first 20 000, `make soak-engine SEEDS=1000000` more; `-- 4711` after the test's arguments plays the
+//! `make seeds` plays the first 10 000, `make soak-engine SEEDS=1000000` more; `-- 4711` after the test's arguments plays the
 //! script of that seed alone. One that breaks a promise is made smaller and written to `tests/seeds`, where `cargo test`
 //! plays it for ever. Every 50th is played twice, and must decide the same to the last byte.
 
@@ -56,7 +56,7 @@ use record::Counts;
 use shapes::{Broken, shape_of};
 
 /// Seeds that are played unless `SEEDS` says otherwise.
-const USUAL: u64 = 20_000;
+const USUAL: u64 = 10_000;
 /// One of so many is played twice.
 const TWICE_EVERY: u64 = 50;
 /// After so many broken promises the search ends.
