@@ -32,7 +32,7 @@ core: ## The pure rings alone: proof that they need neither network nor runtime
 
 .PHONY: unit
 unit: ## Units, properties, the house; no cluster
-	$(CARGO) test --locked --lib --bins --test architecture --test planner --test cli --test lint --test prometheus --test api --test controller --test fuzz --test gates-smoke --test reliability --test soak-judges
+	$(CARGO) test --locked --lib --bins --test architecture --test planner --test cli --test lint --test prometheus --test api --test controller --test fuzz --test gates-smoke --test soak-judges
 
 .PHONY: crash
 crash: ## The real controller in a simulated cluster: drawn faults at its writes (SIEVE=full: all of them), and random stories
