@@ -99,7 +99,7 @@ fn searches() -> Result<String, String> {
     );
     let _ = writeln!(
         text,
-        "| random stories | `make crash` | {} stories, half of them with others at work |",
+        "| random stories | `make crash` | {} stories, some of them with others at work |",
         number(&crash["random"])
     );
     Ok(text)
